@@ -80,13 +80,15 @@ class FolderListing:
 class FolderDelta:
     """What changed in a folder since `cursor`.
 
-    Ids are strings. Every id of `present` that the caller does not hold is new to it.
+    Ids are strings. An id of `present` (or, where that is None, of `seen`) that the caller does not hold is new to it.
     """
 
-    #: remote id -> flags, for each message the server mentioned; with `reset`, or no earlier cursor: for all.
+    #: remote id -> flags, for each message the server mentioned; a new message may be missing here (its flags
+    #: come with `fetch`), a known message whose flags changed may not.
     seen: Mapping[str, frozenset[str]]
-    #: Every id in the folder now; None: trust `vanished`.
+    #: Every id in the folder now: what the caller holds beside these has vanished. None: trust `vanished`.
     present: frozenset[str] | None
+    #: Ids that are gone; empty where `present` tells it.
     vanished: frozenset[str]
     #: Valid only once this delta is committed, new messages included.
     cursor: Cursor
@@ -141,14 +143,21 @@ class MailSession(Protocol):
     def status(self, refs: Sequence[str]) -> Mapping[str, FolderStatus]:
         """Tell the status of folders without opening them, in one round trip. Refused ones are left out."""
 
-    def changes(self, ref: str, cursor: Cursor | None) -> FolderDelta:
-        """Compare one folder with `cursor`; None: never seen. Raises FolderGone."""
+    def changes(self, ref: str, cursor: Cursor | None, *, relist: bool) -> FolderDelta:
+        """Compare one folder with `cursor`; None: never seen. Raises FolderGone.
+
+        `relist`: tell `present` even where the cursor would prove that nothing vanished, because the caller
+        still misses messages (a first mirror that is not finished).
+        """
 
     def unchanged(self, cursor: Cursor, status: FolderStatus) -> bool:
         """True when `status` proves that nothing differs from `cursor`: no flag, no message. False when in doubt."""
 
     def fingerprints(self, ref: str, ids: Sequence[str], *, message_ids: bool) -> Sequence[Fingerprint]:
-        """Describe messages without their bodies; vanished ones are left out. `message_ids`: ask for the Message-ID too."""
+        """Describe messages without their bodies; vanished ones are left out.
+
+        `message_ids`: ask for the Message-ID header too, which costs the server more.
+        """
 
     def fetch(self, ref: str, ids: Sequence[str]) -> Iterator[RemoteMessage]:
         """Stream whole messages in the order asked; vanished ones are left out. Marks nothing as read."""
