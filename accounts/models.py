@@ -82,7 +82,7 @@ class Status(models.TextChoices):
 class GrantDirectory(models.Model):
     """Which grants an application has, and who has an email: the only table that knows accounts of every shard.
 
-    Written before the account; a sweep (`sync.services.removal.sweep_directory`) mends what a crash left between the two.
+    Written before the account; a sweep (`sync.services.removal.sweep_directory`) mends what a crash left between.
     """
 
     sharded: ClassVar[bool] = False

@@ -62,7 +62,10 @@ class Folder(LoggedModel):
 
 
 class Thread(LoggedModel):
-    """A conversation: messages tied by their ids, never by subject alone. Columns are over its messages, not its drafts."""
+    """A conversation: messages tied by their ids, never by subject alone.
+
+    Its columns speak of its messages; drafts give `has_drafts`, and their folders.
+    """
 
     log_type: ClassVar[str] = "thread"
     tombstone_fields: ClassVar[tuple[str, ...]] = ()
@@ -136,7 +139,7 @@ class Message(LoggedModel):
     has_attachments = models.BooleanField(default=False)
     #: What was wrong with the mail, in the words of `sync.mime`.
     defects = ArrayField(models.TextField(), default=list)
-    #: It lost its last copy: the request (AccountSync.requested) whose completion decides that it is gone. Null: it has copies.
+    #: It lost its last copy: once this request (AccountSync.requested) is answered, it is gone. Null: it has copies.
     held_by = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -241,7 +244,7 @@ class ThreadKey(models.Model):
 
 
 class Blob(models.Model):
-    """Raw MIME by its SHA-256: row `number` holds the bytes from `number` MiB on, at most one MiB, as one zstd frame."""
+    """Raw MIME by its SHA-256: row `number` holds the bytes from `number` MiB on, at most 1 MiB, as one zstd frame."""
 
     pk = models.CompositePrimaryKey("account_id", "sha256", "number")
     account = models.ForeignKey(Account, models.CASCADE, db_index=False, db_constraint=False)
@@ -260,8 +263,6 @@ class RememberedMessage(models.Model):
     account = models.ForeignKey(Account, models.CASCADE, db_index=False, db_constraint=False)
     sha256 = models.BinaryField(max_length=32)
     message_id = models.BigIntegerField()
-    thread_id = models.BigIntegerField()
-    created_at = models.DateTimeField()
     forgotten_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -16,6 +16,8 @@ class Progress(models.Model):
     lease_token = models.UUIDField(null=True)
     #: Past: its worker died, the work is free.
     lease_until = models.DateTimeField(null=True)
+    #: When it was put into a queue; None: it is in none. Older than a minute: the queue lost it.
+    queued_at = models.DateTimeField(null=True)
     #: In a row; the next try waits 2**failures times ten seconds, at most an hour.
     failures = models.PositiveSmallIntegerField(default=0)
     #: Of the last failure, for people; empty: the last try went well.
