@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import structlog
-from celery_config import app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
@@ -18,6 +17,7 @@ from django.db.models.functions import Least
 from kombu.exceptions import OperationalError
 
 from accounts.models import Status
+from celery_config import app
 from project.shards import on_shard
 from sync.errors import MailError
 from sync.models import AccountSync, Folder, SyncState
@@ -182,3 +182,11 @@ def release_failed(lease: Lease, error: Exception, *, retry_after: float | None 
 def selectable_folders(account_id: int) -> QuerySet[Folder]:
     """The folders that a pass compares."""
     return Folder.objects.filter(account_id=account_id, selectable=True)
+
+
+def note_news(account_id: int, *, news: bool, vanished: bool) -> None:
+    """After a folder's commit: an account with news stays active; a loss asks for a look at the other folders now."""
+    if news:
+        AccountSync.objects.filter(account_id=account_id).update(last_news_at=ClockTimestamp())
+    if vanished:
+        enqueue_accounts([account_id])
