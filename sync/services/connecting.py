@@ -142,7 +142,8 @@ def _with_security(request: ConnectRequest) -> ConnectRequest:
 
 
 def _prove_imap(request: ConnectRequest) -> None:
-    assert request.imap_host is not None and request.imap_port is not None
+    assert request.imap_host is not None
+    assert request.imap_port is not None
     session = open_session(
         Login(
             provider=request.provider,
@@ -169,7 +170,8 @@ def _prove_smtp(request: ConnectRequest) -> None:
     """Log in to the SMTP server and hang up; sending nothing."""
     from sync.providers.addresses import check_host
 
-    assert request.smtp_host is not None and request.smtp_port is not None
+    assert request.smtp_host is not None
+    assert request.smtp_port is not None
     try:
         check_host(
             request.smtp_host,

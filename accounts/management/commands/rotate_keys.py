@@ -1,0 +1,23 @@
+"""Seal every secret anew with the newest key."""
+
+from __future__ import annotations
+
+from django.core.management import BaseCommand
+
+from accounts.services import reseal_credentials
+from project.shards import every_shard, on_shard
+
+
+class Command(BaseCommand):
+    """See `help`."""
+
+    help = "Re-encrypt every secret with the first of ENCRYPTION_KEYS. Interrupted, run it again."
+
+    def handle(self, **options: object) -> None:
+        """Rotate, and count."""
+        read = changed = 0
+        for shard in every_shard():
+            with on_shard(shard):
+                more_read, more_changed = reseal_credentials()
+                read, changed = read + more_read, changed + more_changed
+        self.stdout.write(f"{read} secrets read, {changed} sealed with the first key")

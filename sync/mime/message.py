@@ -1,0 +1,170 @@
+"""A raw mail read into a ParsedMessage; whatever the bytes are, it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sync.mime.charsets import decode_text, find_meta_charset, storable
+from sync.mime.dates import parse_date
+from sync.mime.fields import Fields, decode_value, iterate_fields, unfold
+from sync.mime.ids import parse_ids, parse_message_id
+from sync.mime.mailboxes import parse_mailboxes
+from sync.mime.snippet import make_snippet
+from sync.mime.structure import Leaf, Structure, find_structure
+from sync.mime.transfer import count_decoded, iter_span
+from sync.mime.values import MAX_BODY, MAX_PARTS, Address, ParsedMessage, ParsedPart, Raw
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def parse_message(raw: Raw) -> ParsedMessage:
+    """Read a mail. Never raises, whatever the bytes; `defects` tells what was wrong with it."""
+    start = _find_start(raw)
+    structure = find_structure(raw, start, len(raw))
+    fields = structure.fields
+    defects = structure.defects
+    if not fields.values:
+        defects.add("no-headers")
+    bodies = _Bodies(raw, structure)
+    date_text = fields.text("date")
+    date = parse_date(date_text) if date_text else None
+    if date_text and date is None:
+        defects.add("bad-date")
+    return ParsedMessage(
+        subject=decode_value(fields.raw("subject") or b""),
+        from_=_mailboxes(fields, "from"),
+        to=_mailboxes(fields, "to"),
+        cc=_mailboxes(fields, "cc"),
+        bcc=_mailboxes(fields, "bcc"),
+        reply_to=_mailboxes(fields, "reply-to"),
+        message_id=parse_message_id(fields.text("message-id")),
+        in_reply_to=parse_ids(fields.text("in-reply-to")),
+        references=parse_ids(fields.text("references")),
+        date=date,
+        text=bodies.text,
+        html=bodies.html,
+        snippet=make_snippet(bodies.text, bodies.html),
+        attachments=bodies.attachments,
+        defects=tuple(sorted(defects)),
+    )
+
+
+def parse_headers(raw: Raw) -> list[tuple[str, str]]:
+    """Return every header field of the message as (name, decoded value): order and doubles kept, one line each."""
+    pairs, _, _ = iterate_fields(raw, _find_start(raw), len(raw))
+    return [(name, decode_value(value)) for name, value in pairs]
+
+
+def _find_start(raw: Raw) -> int:
+    """Skip what stands before the header: a byte order mark, blank lines, an mbox separator."""
+    start = 3 if raw[:3] == _BOM else 0
+    while raw[start : start + 1] in (b"\r", b"\n"):
+        start += 1
+    if raw[start : start + 5] == b"From ":
+        start = raw.find(b"\n", start) + 1 or len(raw)
+    return start
+
+
+def _mailboxes(fields: Fields, name: str) -> tuple[Address, ...]:
+    values = fields.values.get(name)
+    if not values:
+        return ()
+    return tuple(mailbox for value in values for mailbox in parse_mailboxes(unfold(value)))
+
+
+class _Bodies:
+    """The leaves of a message dealt out: its own text, its own HTML, and everything else."""
+
+    def __init__(self, raw: Raw, structure: Structure) -> None:
+        self._raw = raw
+        self._defects = structure.defects
+        texts: list[Leaf] = []
+        pages: list[Leaf] = []
+        others: list[tuple[int, Leaf]] = []
+        for position, leaf in enumerate(structure.leaves[:MAX_PARTS]):
+            if leaf.is_failed_multipart:
+                texts.append(leaf)
+            elif leaf.content_type.value == "text/plain" and not _is_attached(leaf):
+                texts.append(leaf)
+            elif leaf.content_type.value == "text/html" and not _is_attached(leaf):
+                pages.append(leaf)
+            else:
+                others.append((position, leaf))
+        self.text = self._join(texts)
+        self.html = self._join(pages)
+        self.attachments = tuple(self._part(position, leaf) for position, leaf in others)
+
+    def _join(self, leaves: Iterable[Leaf]) -> str | None:
+        texts: list[str] = []
+        room = MAX_BODY
+        for leaf in leaves:
+            text = self._decode(leaf, room)
+            texts.append(text)
+            room -= len(text.encode()) + 1
+            if room <= 0:
+                break
+        if not texts:
+            return None
+        return "\n".join(texts)
+
+    def _decode(self, leaf: Leaf, room: int) -> str:
+        data, cut = self._take(leaf, 4 * room)
+        charset = leaf.content_type.parameters.get("charset")
+        if charset is None and leaf.content_type.value == "text/html":
+            charset = find_meta_charset(data)
+        text, defects = decode_text(data, charset)
+        self._defects.update(defects)
+        if len(text) * 4 > room and (len(text) > room or len(text.encode()) > room):
+            text, cut = text.encode()[:room].decode("utf-8", "ignore"), True
+        if cut:
+            self._defects.add("truncated-body")
+        return text
+
+    def _take(self, leaf: Leaf, most: int) -> tuple[bytes, bool]:
+        """Return the decoded bytes of a leaf, and whether there were more than `most`."""
+        pieces = []
+        taken = 0
+        for piece in iter_span(self._raw, leaf.start, leaf.end, _encoding(leaf)):
+            pieces.append(piece)
+            taken += len(piece)
+            if taken > most:
+                return b"".join(pieces)[:most], True
+        return b"".join(pieces), False
+
+    def _part(self, position: int, leaf: Leaf) -> ParsedPart:
+        encoding = _encoding(leaf)
+        content_id = parse_message_id(leaf.fields.text("content-id"))
+        charset = leaf.content_type.parameters.get("charset")
+        return ParsedPart(
+            position=position,
+            content_type=leaf.content_type.value,
+            filename=_filename(leaf),
+            content_id=content_id,
+            disposition=leaf.disposition.value or None,
+            is_inline=self._is_inline(leaf, content_id),
+            encoding=encoding,
+            charset=charset.lower() if charset else None,
+            offset=leaf.start,
+            length=leaf.end - leaf.start,
+            size=count_decoded(self._raw, leaf.start, leaf.end, encoding),
+        )
+
+    def _is_inline(self, leaf: Leaf, content_id: str | None) -> bool:
+        if leaf.disposition.value == "inline":
+            return True
+        return content_id is not None and self.html is not None and f"cid:{content_id}" in self.html
+
+
+def _is_attached(leaf: Leaf) -> bool:
+    return leaf.disposition.value == "attachment" or _filename(leaf) is not None
+
+
+def _filename(leaf: Leaf) -> str | None:
+    name = leaf.disposition.parameters.get("filename") or leaf.content_type.parameters.get("name")
+    return name.strip() or None if name else None
+
+
+def _encoding(leaf: Leaf) -> str:
+    text = leaf.fields.text("content-transfer-encoding")
+    words = text.lower().replace(";", " ").split()
+    return storable(words[0])[:255] if words else "7bit"

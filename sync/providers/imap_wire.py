@@ -1,0 +1,346 @@
+"""The read loop of an IMAP connection: whole answers, literals of any size, pipelined commands.
+
+imaplib and IMAPClient log in over it; afterwards it is used directly, because IMAPClient's own `fetch` buffers whole
+answers and drops unsolicited data, and its idle check takes a closed connection for silence.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import re
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sync.errors import ServerMisbehaved, Stage, Unreachable
+from sync.providers.base import LARGE_MESSAGE
+from sync.providers.imap_parse import Pieces, Spooled, response_code
+from sync.providers.imap_refusals import refusal
+
+#: Bytes read from the socket at once.
+CHUNK = 1 << 18
+#: A line may be longer than any server's answer for ten million messages, but not endless.
+MOST_LINE = 128 << 20
+#: Literals above this go to a temporary file; a little over LARGE_MESSAGE, so that a first piece never does.
+SPOOL_ABOVE = LARGE_MESSAGE + (1 << 16)
+#: Bytes a greeting may have.
+MOST_GREETING = 1 << 16
+#: Commands sent before their answers are read: few enough that neither side's socket buffer fills.
+PIPELINE = 64
+
+_LITERAL = re.compile(rb"\{(\d+)\+?\}$")
+_GREETING = re.compile(rb"\* (OK|PREAUTH|BYE)\b ?(.*)", re.IGNORECASE | re.DOTALL)
+_BYE = re.compile(rb"\* BYE\b ?(.*)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(slots=True)
+class Answer:
+    """The answer to one command: its untagged lines, and OK, NO or BAD with (CODE, arguments, words)."""
+
+    status: bytes = b""
+    text: bytes = b""
+    lines: list[Pieces] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == b"OK"
+
+    @property
+    def code(self) -> bytes:
+        return response_code(self.text)[0]
+
+
+class ImapWire(imaplib.IMAP4):
+    """A connection on a socket that is open already. Raises MailErrors only, with `stage` while it is set."""
+
+    def __init__(self, sock: socket.socket, *, timeout: float, deadline: float | None, stage: Stage) -> None:
+        #: Seconds a single wait may take.
+        self.timeout = timeout
+        #: time.monotonic() by which everything must be done, while connecting; None: no such limit.
+        self.deadline = deadline
+        self.stage: Stage | None = stage
+        #: A command is under way, or the connection broke: nothing more can be asked.
+        self.busy = False
+        self._data = b""
+        self._at = 0
+        self._opened = sock
+        super().__init__()
+
+    # What imaplib calls while logging in
+
+    def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
+        self.host, self.port, self.sock = host, port, self._opened
+        greeting = self.read_line(most=MOST_GREETING)
+        found = _GREETING.match(greeting)
+        if not found:
+            raise ServerMisbehaved(f"no IMAP greeting: {greeting[:80]!r}", stage=self.stage)
+        if found[1].upper() == b"BYE":
+            raise refusal(b"BYE", found[2], asked="greeting", stage=self.stage)
+        # imaplib reads it again, to see OK or PREAUTH
+        self._data = greeting + b"\r\n" + self._data[self._at :]
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        return self.read_bytes(size)
+
+    def readline(self) -> bytes:
+        return self.read_line() + b"\r\n"
+
+    def send(self, data: bytes) -> None:  # type: ignore[override]
+        try:
+            self.sock.sendall(data)
+        except OSError as error:
+            raise self._broken(f"sending: {error}") from error
+
+    def shutdown(self) -> None:
+        """Close the socket. Raises nothing."""
+        self.busy = True
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self.sock.close()
+
+    def starttls(self, ssl_context: ssl.SSLContext | None = None) -> tuple[str, list[bytes]]:
+        """Switch to TLS (RFC 3501 6.2.1), checking the certificate for `self.host`."""
+        assert ssl_context is not None
+        kind, data = self._simple_command("STARTTLS")
+        if self._at < len(self._data):
+            # whoever injects plain text here wants it taken for the server's word under TLS
+            raise ServerMisbehaved("answers after STARTTLS before TLS began", stage=self.stage)
+        self.sock = ssl_context.wrap_socket(self.sock, server_hostname=self.host)
+        self._tls_established = True
+        self._get_capabilities()
+        return kind, data
+
+    def _get_capabilities(self) -> None:
+        greeted = self.untagged_responses.pop("CAPABILITY", None)
+        if greeted and greeted[-1]:
+            self.capabilities = tuple(greeted[-1].decode("ascii", "replace").upper().split())
+            return
+        super()._get_capabilities()
+
+    def _get_line(self) -> bytes:
+        return self.read_line()
+
+    def _check_bye(self) -> None:
+        if told := self.untagged_responses.get("BYE"):
+            raise refusal(b"BYE", told[-1], asked="server", stage=self.stage)
+
+    def _command_complete(self, name: str, tag: bytes) -> tuple[str, list[bytes]]:
+        kind, data = self._get_tagged_response(tag)
+        if kind != "OK":
+            raise refusal(kind.encode("ascii"), data[-1], asked=name, stage=self.stage)
+        return kind, data
+
+    def _log(self, line: str) -> None:
+        """Keep no log of the last lines, as imaplib does: it would hold the password."""
+
+    # Bytes
+
+    def _broken(self, why: str) -> Unreachable:
+        self.shutdown()
+        return Unreachable(why, stage=self.stage)
+
+    def _fill(self) -> None:
+        """Read once from the socket, behind what is there."""
+        timeout = self.timeout
+        if self.deadline is not None:
+            timeout = min(timeout, self.deadline - time.monotonic())
+        if timeout <= 0:
+            raise self._broken("the server took too long")
+        try:
+            self.sock.settimeout(timeout)
+            chunk = self.sock.recv(CHUNK)
+        except TimeoutError as error:
+            raise self._broken(f"no answer within {timeout:.0f} s") from error
+        except OSError as error:
+            raise self._broken(f"reading: {error}") from error
+        if not chunk:
+            raise self._broken("the server closed the connection")
+        rest = self._data[self._at :]
+        self._data, self._at = rest + chunk if rest else chunk, 0
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Wait until the server says something; False after `seconds` of silence. A closed connection raises."""
+        if self._at < len(self._data):
+            return True
+        try:
+            self.sock.settimeout(max(seconds, 0.001))
+            self._data, self._at = self.sock.recv(CHUNK), 0
+        except TimeoutError:
+            return False
+        except OSError as error:
+            raise self._broken(f"waiting: {error}") from error
+        if not self._data:
+            raise self._broken("the server closed the connection")
+        return True
+
+    def read_line(self, most: int = MOST_LINE) -> bytes:
+        """Read a line of up to `most` bytes, without its line break."""
+        end = self._data.find(b"\n", self._at)
+        if end < 0:
+            return self._read_long_line(most)
+        line = self._data[self._at : end]
+        self._at = end + 1
+        return line[:-1] if line.endswith(b"\r") else line
+
+    def _read_long_line(self, most: int) -> bytes:
+        parts: list[bytes] = []
+        length = 0
+        while True:
+            parts.append(self._data[self._at :])
+            length += len(parts[-1])
+            self._at = len(self._data)
+            if length > most:
+                self.shutdown()
+                raise ServerMisbehaved(f"a line of more than {most} bytes", stage=self.stage)
+            self._fill()
+            end = self._data.find(b"\n")
+            if end >= 0:
+                parts.append(self._data[:end])
+                self._at = end + 1
+                line = b"".join(parts)
+                return line[:-1] if line.endswith(b"\r") else line
+
+    def read_bytes(self, size: int) -> bytes:
+        """Read exactly `size` bytes."""
+        end = self._at + size
+        if end <= len(self._data):
+            piece = self._data[self._at : end]
+            self._at = end
+            return piece
+        return b"".join(self._chunks(size))
+
+    def _chunks(self, size: int) -> Iterator[bytes]:
+        while size:
+            if self._at == len(self._data):
+                self._fill()
+            piece = self._data[self._at : self._at + size]
+            self._at += len(piece)
+            size -= len(piece)
+            yield piece
+
+    def _spool(self, size: int) -> Spooled:
+        with tempfile.NamedTemporaryFile(prefix="mailmirror-", suffix=".eml", delete=False) as spool:
+            path = Path(spool.name)
+            try:
+                for piece in self._chunks(size):
+                    spool.write(piece)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+        return Spooled(path, size)
+
+    # Commands and answers
+
+    def read_pieces(self) -> Pieces:
+        """Read one answer line with its literals: text, literal, text, …"""
+        line = self.read_line()
+        pieces: Pieces = [line]
+        while line.endswith(b"}") and (found := _LITERAL.search(line)):
+            size = int(found[1])
+            pieces.append(self._spool(size) if size > SPOOL_ABOVE else self.read_bytes(size))
+            line = self.read_line()
+            pieces.append(line)
+        return pieces
+
+    def ask(self, command: bytes, *, asked: str = "") -> Answer:
+        """Send one command and return its answer, whatever its status."""
+        return self.pipeline([command])[0]
+
+    def require(self, command: bytes, *, asked: str) -> Answer:
+        """Send one command and return its answer; NO and BAD raise. `asked` describes it to people."""
+        answer = self.ask(command)
+        if not answer.ok:
+            raise refusal(answer.status, answer.text, asked=asked, stage=self.stage)
+        return answer
+
+    def pipeline(self, commands: Sequence[bytes]) -> list[Answer]:
+        """Send commands without waiting between them and return their answers, in one round trip for up to 64."""
+        answers: list[Answer] = []
+        for start in range(0, len(commands), PIPELINE):
+            tags = self._start(commands[start : start + PIPELINE])
+            for tag in tags:
+                answer = Answer()
+                for pieces in self._until(tag, answer):
+                    answer.lines.append(pieces)
+                answers.append(answer)
+            self.busy = False
+        return answers
+
+    def stream(self, command: bytes, answer: Answer) -> Iterator[Pieces]:
+        """Send one command and yield its untagged answers as they come; the end is told in `answer`.
+
+        A caller who stops early leaves the connection busy: it must be drained or closed.
+        """
+        (tag,) = self._start([command])
+        yield from self._until(tag, answer)
+        self.busy = False
+
+    def _start(self, commands: Sequence[bytes]) -> list[bytes]:
+        if self.busy:
+            raise self._broken("an earlier answer was not read to its end")
+        self.busy = True
+        tags = []
+        for _ in commands:
+            self.tagnum += 1
+            tags.append(b"%s%d" % (self.tagpre, self.tagnum))
+        self.send(b"".join(tag + b" " + command + b"\r\n" for tag, command in zip(tags, commands, strict=True)))
+        return tags
+
+    def _until(self, tag: bytes, answer: Answer) -> Iterator[Pieces]:
+        """Yield untagged answers until the tagged one, which goes into `answer`."""
+        end = tag + b" "
+        while True:
+            pieces = self.read_pieces()
+            line = pieces[0]
+            assert isinstance(line, bytes)
+            if line.startswith(b"* "):
+                if line[2:5].upper() == b"BYE":
+                    raise self._said_bye(line)
+                yield pieces
+            elif line.startswith(end):
+                status, _, answer.text = line[len(end) :].partition(b" ")
+                answer.status = status.upper()
+                return
+            elif line:
+                self.shutdown()
+                raise ServerMisbehaved(f"unexpected answer {line[:80]!r}", stage=self.stage)
+
+    def _said_bye(self, line: bytes) -> Exception:
+        self.shutdown()
+        found = _BYE.match(line)
+        return refusal(b"BYE", found[1] if found else b"", asked="server", stage=self.stage)
+
+    def idle(self, seconds: float) -> Iterator[bytes]:
+        """IDLE (RFC 2177) and yield untagged lines until `seconds` have passed or the caller has heard enough."""
+        (tag,) = self._start([b"IDLE"])
+        ends = time.monotonic() + seconds
+        answer = Answer()
+        continued = self.read_line()
+        while continued.startswith(b"* "):
+            yield continued
+            continued = self.read_line()
+        if not continued.startswith(b"+"):
+            self.shutdown()
+            raise ServerMisbehaved(f"IDLE: {continued[:80]!r}", stage=self.stage)
+        yield from self._idle_lines(ends)
+        self.send(b"DONE\r\n")
+        for pieces in self._until(tag, answer):
+            if isinstance(pieces[0], bytes):
+                yield pieces[0]
+        self.busy = False
+
+    def _idle_lines(self, ends: float) -> Iterator[bytes]:
+        while (left := ends - time.monotonic()) > 0 and self.wait_readable(left):
+            pieces = self.read_pieces()
+            line = pieces[0]
+            assert isinstance(line, bytes)
+            if line[2:5].upper() == b"BYE":
+                raise self._said_bye(line)
+            yield line
