@@ -76,6 +76,16 @@ def embedded_database() -> dict[str, Any]:
     return {"NAME": "mailmirror", "USER": "mailmirror", "PASSWORD": password, "HOST": "127.0.0.1", "PORT": port}
 
 
+#: Milliseconds a statement may take, by the kind of process; commands are not limited.
+STATEMENT_TIMEOUT = {"web": 5_000, "worker": 60_000, "command": 0}[PROCESS_ROLE]
+OPTIONS = {
+    "pool_size": DB_POOL_SIZE,
+    "application_name": f"mailmirror-{PROCESS_ROLE}",
+    "options": f"-c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000"
+    f" -c statement_timeout={STATEMENT_TIMEOUT}",
+}
+
+
 def shard_number(name: str) -> int:
     """Return the n of SHARD_<n>_URL."""
     number = name.removeprefix("SHARD_").removesuffix("_URL").removesuffix("_URL_FILE")
@@ -92,7 +102,7 @@ def databases() -> dict[str, dict[str, Any]]:
             shard = env.database(name.removesuffix("_FILE"))
             if shard is not None:
                 found[f"shard_{shard_number(name)}"] = shard
-    return {alias: {"ENGINE": DATABASE_ENGINE, **database} for alias, database in found.items()}
+    return {alias: {"ENGINE": DATABASE_ENGINE, "OPTIONS": OPTIONS, **database} for alias, database in found.items()}
 
 
 DATABASES = databases()
@@ -154,6 +164,9 @@ SECRET_KEY = made("SECRET_KEY")
 ENCRYPTION_KEYS = encryption_keys()
 FLOWER_PORT = env.integer("FLOWER_PORT", min(PORT + 1, 65535), least=1, most=65535)
 FLOWER_AUTH = flower_auth()
+
+#: Days that the transaction log goes back.
+CHANGELOG_RETENTION_DAYS = 30
 
 # Mail, webhooks
 

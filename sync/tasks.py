@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.changelog.reader import prune
 from accounts.services import invalidate_account
 from celery_config import app
-from project.shards import every_shard, on_shard
+from project.shards import on_shard, shards
 from sync.errors import FolderGone, NeedsOwner, Transient
 from sync.services import folder_sync, holding, look, removal, schedule
 from sync.services.leases import LeaseLost, claim_account, claim_folder
@@ -74,24 +74,24 @@ def sync_folder(*, folder_id: int, **_future: object) -> None:
 @app.task(ignore_result=True)
 def schedule_due_folders(**_future: object) -> None:
     """Enqueue the folders whose time has come, in every shard."""
-    for shard in every_shard():
-        with on_shard(shard):
+    for shard in shards():
+        with on_shard(shard=shard):
             schedule.schedule_due_folders()
 
 
 @app.task(ignore_result=True)
 def schedule_due_accounts(**_future: object) -> None:
     """Enqueue looks at the accounts whose time has come, in every shard."""
-    for shard in every_shard():
-        with on_shard(shard):
+    for shard in shards():
+        with on_shard(shard=shard):
             schedule.schedule_due_accounts()
 
 
 @app.task(ignore_result=True)
 def maintain(**_future: object) -> None:
     """Once a minute: prune the log, forget remembered ids, mend the directory."""
-    for shard in every_shard():
-        with on_shard(shard):
+    for shard in shards():
+        with on_shard(shard=shard):
             prune(timezone.now() - timedelta(days=settings.CHANGELOG_RETENTION_DAYS))
             holding.forget_remembered()
     removal.sweep_directory()

@@ -158,7 +158,7 @@ def _take_heads(alias: str, accounts: frozenset[int]) -> None:
         # one round trip; the locks are taken above the sort, so in the order of ids
         cursor.execute(
             "SELECT set_config('mail.locked', %s, true);"
-            f" SELECT account_id FROM {HEADS} WHERE account_id = ANY(%s)"  # noqa: S608 - our own table
+            f" SELECT account_id FROM {HEADS} WHERE account_id = ANY(%s)"
             " ORDER BY account_id FOR NO KEY UPDATE",
             [_named(accounts), sorted(accounts)],
         )
@@ -171,7 +171,7 @@ def _make_head(alias: str, account_id: int, application_id: int) -> None:
     with connections[alias].cursor() as cursor:
         cursor.execute(
             "SELECT set_config('mail.locked', %s, true);"
-            f" INSERT INTO {HEADS} (account_id, application_id, last_seq, pruned_seq)"  # noqa: S608 - our own table
+            f" INSERT INTO {HEADS} (account_id, application_id, last_seq, pruned_seq)"
             " VALUES (%s, %s, 0, 0)",
             [str(account_id), account_id, application_id],
         )

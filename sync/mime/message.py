@@ -82,9 +82,7 @@ class _Bodies:
         pages: list[Leaf] = []
         others: list[tuple[int, Leaf]] = []
         for position, leaf in enumerate(structure.leaves[:MAX_PARTS]):
-            if leaf.is_failed_multipart:
-                texts.append(leaf)
-            elif leaf.content_type.value == "text/plain" and not _is_attached(leaf):
+            if leaf.is_failed_multipart or (leaf.content_type.value == "text/plain" and not _is_attached(leaf)):
                 texts.append(leaf)
             elif leaf.content_type.value == "text/html" and not _is_attached(leaf):
                 pages.append(leaf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.management import BaseCommand
 
 from accounts.services import reseal_credentials
-from project.shards import every_shard, on_shard
+from project.shards import on_shard, shards
 
 
 class Command(BaseCommand):
@@ -16,8 +16,8 @@ class Command(BaseCommand):
     def handle(self, **options: object) -> None:
         """Rotate, and count."""
         read = changed = 0
-        for shard in every_shard():
-            with on_shard(shard):
+        for shard in shards():
+            with on_shard(shard=shard):
                 more_read, more_changed = reseal_credentials()
                 read, changed = read + more_read, changed + more_changed
         self.stdout.write(f"{read} secrets read, {changed} sealed with the first key")
