@@ -65,7 +65,9 @@ def decode_value(raw: bytes) -> str:
     return storable(decode_words(unfold(raw)))
 
 
-def iterate_fields(raw: Raw, start: int, end: int, boundaries: Container[bytes] = ()) -> tuple[list[tuple[str, bytes]], int, set[str]]:
+def iterate_fields(
+    raw: Raw, start: int, end: int, boundaries: Container[bytes] = ()
+) -> tuple[list[tuple[str, bytes]], int, set[str]]:
     """Cut the header block at `start` into (name, raw value) pairs; return them, the body's place and the defects.
 
     The block ends at a blank line, at the first line that is no field, or at a delimiter line of `boundaries`.

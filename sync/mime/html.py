@@ -16,7 +16,36 @@ _TAG = re.compile(r"<!--|<(/?)([a-zA-Z][a-zA-Z0-9:]*)([^>]*)>|<[!?/][^>]*>")
 _HIDDEN = frozenset({"style", "script", "title", "template"})
 _PARAGRAPHS = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "dl", "pre", "table", "hr"])
 _LINES = frozenset(
-    ["address", "article", "aside", "body", "br", "caption", "center", "dd", "details", "div", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "html", "legend", "li", "main", "nav", "section", "summary", "tbody", "tfoot", "thead", "tr"]
+    [
+        "address",
+        "article",
+        "aside",
+        "body",
+        "br",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "div",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "html",
+        "legend",
+        "li",
+        "main",
+        "nav",
+        "section",
+        "summary",
+        "tbody",
+        "tfoot",
+        "thead",
+        "tr",
+    ]
 )
 _CELLS = frozenset({"td", "th"})
 _SPACES = re.compile(r"\s+")

@@ -74,4 +74,3 @@ def decode_base64_word(data: bytes) -> bytes:
             letters = letters[:-1]
         decoded += binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
     return decoded
-
