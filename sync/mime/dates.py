@@ -9,6 +9,7 @@ from email.utils import parsedate_tz
 _USUAL = re.compile(
     r"\s*(?:[A-Za-z]{3},\s*)?(\d{1,2})\s+([A-Za-z]{3})\s+(\d{4})\s+(\d{2}):(\d{2})(?::(\d{2}))?\s+([+-])(\d{2})(\d{2})\b"
 )
+_COMMENT = re.compile(r"\([^()]*\)")
 _MONTHS = {
     month: number
     for number, month in enumerate(
@@ -38,7 +39,7 @@ def _from_usual(found: re.Match[str]) -> datetime:
 
 
 def _from_odd(text: str) -> datetime | None:
-    parsed = parsedate_tz(text[:200])
+    parsed = parsedate_tz(_COMMENT.sub(" ", text[:200]))
     if parsed is None:
         return None
     offset = timezone(timedelta(seconds=parsed[9] or 0))

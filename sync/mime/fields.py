@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -13,7 +13,15 @@ from sync.mime.words import decode_words
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
 _BLANK_LINE = re.compile(rb"[ \t]*\r?(?:\n|\Z)")
-_MISPLACED_FROM = re.compile(rb">?From [^\n]*(?:\n|\Z)")
+#: A line that is no field, and one that surely is; what begins with two hyphens may be a delimiter.
+_STRAY_LINE = re.compile(rb"(?!--)[^\n]*[^\s][^\n]*\n")
+_KNOWN_FIELD = re.compile(
+    rb"(?:Content-[\w-]+|X-[\w-]+|List-[\w-]+|From|To|Cc|Bcc|Subject|Date|Message-ID|MIME-Version|Received|Reply-To"
+    rb"|Sender|In-Reply-To|References|Return-Path|Delivered-To|DKIM-Signature|ARC-[\w-]+|Authentication-Results)"
+    rb"[ \t]*:",
+    re.IGNORECASE,
+)
+_NO_BOUNDARIES: Mapping[bytes, int] = {}
 _FOLD = re.compile(r"\r?\n(?=[ \t])|[\r\n]")
 _PARAMETER = re.compile(
     r"""[;\s]*([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))""",
@@ -66,11 +74,11 @@ def decode_value(raw: bytes) -> str:
 
 
 def iterate_fields(
-    raw: Raw, start: int, end: int, boundaries: Container[bytes] = ()
+    raw: Raw, start: int, end: int, depths: Mapping[bytes, int] = _NO_BOUNDARIES
 ) -> tuple[list[tuple[str, bytes]], int, set[str]]:
     """Cut the header block at `start` into (name, raw value) pairs; return them, the body's place and the defects.
 
-    The block ends at a blank line, at the first line that is no field, or at a delimiter line of `boundaries`.
+    The block ends at a blank line, at the first line that is no field, or at a delimiter line of one of `depths`.
     """
     pairs: list[tuple[str, bytes]] = []
     defects: set[str] = set()
@@ -80,13 +88,14 @@ def iterate_fields(
     while position < limit:
         found = match(raw, position, limit)
         if found is None:
-            stray = _MISPLACED_FROM.match(raw, position, limit)
-            if stray is None:
+            resumed = _skip_stray_lines(raw, position, limit) if pairs else position
+            if resumed == position:
                 break
-            position = stray.end()
+            defects.add("bad-header-line")
+            position = resumed
             continue
         name, value = found.groups()
-        if name[:2] == b"--" and is_delimiter(found[0].split(b"\n", 1)[0][2:], boundaries):
+        if name[:2] == b"--" and _is_delimiter(found[0], depths):
             break
         pairs.append((name.decode("ascii"), value))
         position = found.end()
@@ -101,19 +110,42 @@ def iterate_fields(
     return pairs, position, defects
 
 
-def read_fields(raw: Raw, start: int, end: int, boundaries: Container[bytes] = ()) -> Fields:
+def _skip_stray_lines(raw: Raw, position: int, limit: int) -> int:
+    """Return where the header goes on behind lines that are no fields; `position` when it does not: it is the body."""
+    ahead = position
+    while found := _STRAY_LINE.match(raw, ahead, limit):
+        ahead = found.end()
+        if _KNOWN_FIELD.match(raw, ahead, limit):
+            return ahead
+    return position
+
+
+def read_fields(raw: Raw, start: int, end: int, depths: Mapping[bytes, int] = _NO_BOUNDARIES) -> Fields:
     """Read the header block at `start`."""
-    pairs, body, defects = iterate_fields(raw, start, end, boundaries)
+    pairs, body, defects = iterate_fields(raw, start, end, depths)
     fields = Fields(body=body, defects=defects)
     for name, value in pairs:
         fields.values.setdefault(name.lower(), []).append(value)
     return fields
 
 
-def is_delimiter(line: bytes, boundaries: Container[bytes]) -> bool:
-    """Tell whether a line, its first two hyphens cut off, delimits one of `boundaries`."""
-    line = line.rstrip()
-    return line in boundaries or (line[-2:] == b"--" and line[:-2] in boundaries)
+def match_delimiter(line: bytes, depths: Mapping[bytes, int]) -> tuple[int | None, bool]:
+    """Return the depth of the multipart that a line, its two hyphens cut off, delimits, and whether it closes it.
+
+    White space behind the boundary is no part of it (RFC 2046 5.1.1), unless the boundary itself ends with some.
+    """
+    stripped = line.rstrip()
+    for candidate in (stripped, line.rstrip(b"\r\n")):
+        if candidate in depths:
+            return depths[candidate], False
+        if candidate.endswith(b"--") and candidate[:-2] in depths:
+            return depths[candidate[:-2]], True
+    return None, False
+
+
+def _is_delimiter(field_lines: bytes, depths: Mapping[bytes, int]) -> bool:
+    """Tell whether what looks like a field, for its boundary holds a colon, is a delimiter."""
+    return match_delimiter(field_lines.split(b"\n", 1)[0][2:], depths)[0] is not None
 
 
 def _skip_header_block(raw: Raw, position: int, end: int) -> int:
@@ -126,14 +158,13 @@ def _skip_header_block(raw: Raw, position: int, end: int) -> int:
 
 
 def parse_content_type(text: str) -> Parameterized:
-    """Parse a Content-Type; a value that is none gives "text/plain", as RFC 2045 5.2 has it."""
+    """Parse a Content-Type; a value that is none means text (RFC 2045 5.2), or, where it names a file, just bytes."""
     value, parameters = _split_value(text)
     found = _TYPE.match(value)
-    if found is None:
-        value = value.split()[0] if value.split() else ""
-        value = "text/plain" if value in ("", "text", "plain") else "application/octet-stream"
-    else:
+    if found is not None:
         value = f"{found[1]}/{found[2]}"
+    else:
+        value = "application/octet-stream" if "name" in parameters else "text/plain"
     return Parameterized(storable(value.lower())[:255], parameters)
 
 

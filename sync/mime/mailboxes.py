@@ -80,7 +80,7 @@ def _bare_address(words: list[str]) -> tuple[str, list[str]]:
     for index, word in enumerate(words):
         if "@" in word and word[0] != '"':
             return word, words[:index] + words[index + 1 :]
-    return text, []
+    return "", words  # a name alone is nobody's address
 
 
 def _unquote(token: str) -> str:

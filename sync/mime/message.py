@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from sync.mime.charsets import decode_text, find_meta_charset, storable
@@ -15,6 +16,7 @@ from sync.mime.transfer import count_decoded, iter_span
 from sync.mime.values import MAX_BODY, MAX_PARTS, Address, ParsedMessage, ParsedPart, Raw
 
 _BOM = b"\xef\xbb\xbf"
+_BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
 
 
 def parse_message(raw: Raw) -> ParsedMessage:
@@ -58,8 +60,8 @@ def parse_headers(raw: Raw) -> list[tuple[str, str]]:
 def _find_start(raw: Raw) -> int:
     """Skip what stands before the header: a byte order mark, blank lines, an mbox separator."""
     start = 3 if raw[:3] == _BOM else 0
-    while raw[start : start + 1] in (b"\r", b"\n"):
-        start += 1
+    blank = _BLANK_LINES.match(raw, start)
+    start = blank.end() if blank is not None else start
     if raw[start : start + 5] == b"From ":
         start = raw.find(b"\n", start) + 1 or len(raw)
     return start
@@ -82,7 +84,10 @@ class _Bodies:
         pages: list[Leaf] = []
         others: list[tuple[int, Leaf]] = []
         for position, leaf in enumerate(structure.leaves[:MAX_PARTS]):
-            if leaf.is_failed_multipart or (leaf.content_type.value == "text/plain" and not _is_attached(leaf)):
+            if leaf.is_failed_multipart:
+                # Not one part was found in it: its raw text, but only where there is nothing else to show.
+                texts.extend([leaf] if len(structure.leaves) == 1 else [])
+            elif leaf.content_type.value == "text/plain" and not _is_attached(leaf):
                 texts.append(leaf)
             elif leaf.content_type.value == "text/html" and not _is_attached(leaf):
                 pages.append(leaf)

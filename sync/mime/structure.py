@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from sync.mime.fields import Fields, Parameterized, parse_content_type, parse_disposition, read_fields
+from sync.mime.fields import Fields, Parameterized, match_delimiter, parse_content_type, parse_disposition, read_fields
 from sync.mime.values import MAX_DEPTH, MAX_PARTS, MAX_STRAY_DELIMITERS, Raw
 
 _DELIMITER = re.compile(rb"\n--([^\n]{0,1000})(?![^\n])")
@@ -76,10 +76,7 @@ class _Scanner:
             found = _DELIMITER.search(self._raw, max(position - 1, 0), self._end)
             if found is None:
                 return
-            line = found[1].rstrip()
-            depth, closing = self._depths.get(line), False
-            if depth is None and line.endswith(b"--"):
-                depth, closing = self._depths.get(line[:-2]), True
+            depth, closing = match_delimiter(found[1], self._depths)
             position = found.end()
             if depth is None:
                 strays += 1
@@ -113,7 +110,7 @@ class _Scanner:
             self._leaf = leaf
 
     def _enter_multipart(self, leaf: Leaf) -> None:
-        boundary = leaf.content_type.parameters.get("boundary", "").rstrip().encode("utf-8", "replace")
+        boundary = self._boundary(leaf)
         if not boundary or len(self._open) >= MAX_DEPTH:
             self._defects.add("too-deep" if boundary else "no-boundary")
             leaf.is_failed_multipart = True
@@ -122,6 +119,14 @@ class _Scanner:
         self._depths.setdefault(boundary, len(self._open))
         self._open.append(_Multipart(leaf, boundary))
         self._leaf = None
+
+    def _boundary(self, leaf: Leaf) -> bytes:
+        """Return the boundary as the delimiter lines have it: white space at its end may have got lost on the way."""
+        boundary = leaf.content_type.parameters.get("boundary", "").encode("utf-8", "replace")
+        stripped = boundary.rstrip()
+        if boundary != stripped and self._raw.find(b"\n--" + boundary, leaf.start, self._end) < 0:
+            return stripped
+        return boundary
 
     def _close(self, depth: int, line_start: int, *, closing: bool) -> None:
         """End the leaf we are in, and every multipart deeper than `depth`, before the delimiter at `line_start`."""
