@@ -147,7 +147,7 @@ class DemoServer(DirectAccess):
 
     def start(self) -> Self:
         """Serve from a thread; returns once connections are taken. Raises OSError when the port is not to be had."""
-        opened: asyncio.Future[None] | Any = threading.Event()
+        opened = threading.Event()
         failed: list[BaseException] = []
 
         async def serve() -> None:

@@ -214,13 +214,10 @@ def parse_date_time(value: Value) -> datetime:
     if found is None or found[2].title() not in _MONTHS:
         raise BadSyntax("that is not a date and time")
     offset = timedelta(hours=int(found[8]), minutes=int(found[9])) * (-1 if found[7] == "-" else 1)
+    day, year, hour, minute, second = (int(found[group]) for group in (1, 3, 4, 5, 6))
+    month = _MONTHS.index(found[2].title()) + 1
     try:
-        return datetime(
-            int(found[3]),
-            _MONTHS.index(found[2].title()) + 1,
-            *(int(found[group]) for group in (1, 4, 5, 6)),
-            tzinfo=timezone(offset),
-        )
+        return datetime(year, month, day, hour, minute, second, tzinfo=timezone(offset))
     except ValueError as error:
         raise BadSyntax("no such date") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from project.demo.outlet import ConnectionCut
 from project.demo.wire import BadSyntax, Command
@@ -35,7 +35,8 @@ async def _push_until(done: asyncio.Future[bytes], session: Session) -> None:
     try:
         while not done.done():
             stirred = asyncio.ensure_future(session.stirred.wait())
-            await asyncio.wait({done, stirred}, return_when=asyncio.FIRST_COMPLETED)
+            waits: set[asyncio.Future[Any]] = {done, stirred}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             stirred.cancel()
             if session.view is not None and session.view.stale:
                 session.out.line("* BYE The mailbox is no longer what it was")
