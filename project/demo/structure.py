@@ -70,8 +70,9 @@ class Part:
     def find(self, path: Sequence[int]) -> Part | None:
         """Return the part with that section number, such as (1, 2); None: there is none."""
         part = self
-        for number in path:
-            if part.content_type == "message/rfc822" and part.children and part.children[0].is_multipart:
+        for depth, number in enumerate(path):
+            # The numbers below a message/rfc822 part count the parts of the message inside it.
+            if depth and part.content_type == "message/rfc822" and part.children:
                 part = part.children[0]
             if part.is_multipart:
                 if not 0 < number <= len(part.children):
