@@ -94,7 +94,7 @@ def tool(name: str) -> Tool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Get what is missing, or only look (--check). Status 1: something is missing and CI=true, or --check found it so."""
+    """Get what is missing, or only look (--check). Status 1: something is missing, with --check or under CI=true."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers.install", description=__doc__)
     parser.add_argument("--check", action="store_true", help="install nothing")
     check = parser.parse_args(arguments).check

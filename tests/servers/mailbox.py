@@ -95,7 +95,7 @@ class Mailbox:
         if date is not None:
             arguments.append(imaplib.Time2Internaldate(date))
         # as imaplib's append does it, which would make CRLF of every bare CR and LF
-        self._imap.literal = raw
+        setattr(self._imap, "literal", raw)  # noqa: B010  # the stubs take it for text
         self._expect(self._imap.xatom("APPEND", *arguments))
         return int(self._code("APPENDUID").split()[1])
 

@@ -118,7 +118,7 @@ def _private(kind: str) -> list[str]:
     directory = SERVERS / "apt" / kind.lower()
     for part in ("lists/partial", "archives/partial"):
         (directory / part).mkdir(parents=True, exist_ok=True)
-    return ["-o", f"Dir::{kind}={directory}", *(["-o", "Dir::State::status=/var/lib/dpkg/status"] if kind == "State" else [])]
+    return ["-o", f"Dir::{kind}={directory}", "-o", "Dir::State::status=/var/lib/dpkg/status"]
 
 
 def _known(packages: Sequence[str], options: Sequence[str]) -> bool:

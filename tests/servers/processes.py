@@ -18,7 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 #: Runs the servers when root runs the tests; every Debian and Ubuntu has it.
@@ -50,13 +50,17 @@ def fill_in(template: str, **values: object) -> str:
     return re.sub(r"@(\w+)@", lambda name: str(values[name[1]]), text)
 
 
+def tied_to_us(command: Sequence[str | Path], *rights: str) -> list[str]:
+    """Make a command line end when the thread that starts it ends. `rights`: further options for setpriv."""
+    return ["setpriv", "--pdeathsig", "TERM", *rights, "--", *map(str, command)]
+
+
 def as_service_account(command: Sequence[str | Path]) -> list[str]:
-    """Make a command line run without privileges and end when the thread that starts it ends."""
-    prefix = ["setpriv", "--pdeathsig", "TERM"]
-    if os.geteuid() == 0:
-        account = service_account()
-        prefix += ["--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups"]
-    return [*prefix, "--", *map(str, command)]
+    """Make a command line run as the service account, tied to us."""
+    if os.geteuid() != 0:
+        return tied_to_us(command)
+    account = service_account()
+    return tied_to_us(command, "--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups")
 
 
 def make_directory(name: str) -> Path:
@@ -115,6 +119,22 @@ def accepts(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+def processes_with(name: str, value: object) -> Iterator[int]:
+    """Tell the processes that were started with an environment variable of this value."""
+    wanted = f"{name}={value}".encode()
+    for entry in Path("/proc").iterdir():
+        # gone by now, or another account's
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                yield int(entry.name)
+
+
+def end_process(pid: int) -> None:
+    """Kill a process; it may be gone already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 class ServerProcess:
     """A server in the foreground, in a process group of its own."""
 
@@ -152,12 +172,12 @@ class ServerProcess:
             self.kill()
             raise ServerFailed(f"{self.log.name}: {tail(self.log)}")
 
-    def terminate(self) -> None:
-        """End it in order, hard after DEADLINE."""
+    def terminate(self, *, grace: float = DEADLINE) -> None:
+        """End it in order, hard after `grace` seconds."""
         if self.running:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(DEADLINE)
+                self._process.wait(grace)
         self.kill()
 
     def kill(self) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ from typing import ClassVar, Self
 
 from tests.servers.certificates import make_certificate
 from tests.servers.mailbox import Mailbox, MailUser
-from tests.servers.processes import ServerProcess, free_ports, make_directory
+from tests.servers.processes import DEADLINE, ServerProcess, end_process, free_ports, make_directory
 
 #: Of every user of every test server.
 PASSWORD = "secret-of-the-tests"
@@ -30,6 +27,8 @@ class ImapServer(ABC):
     name: ClassVar[str]
     port_count: ClassVar[int] = 2
     offers_tls: ClassVar[bool] = True
+    #: Seconds it gets to end in order.
+    grace: ClassVar[float] = DEADLINE
 
     def __init__(self) -> None:
         self.directory = make_directory(self.name)
@@ -61,8 +60,8 @@ class ImapServer(ABC):
     def stop(self) -> None:
         """End it in order; what it holds stays. Nothing happens when it does not run."""
         if self._process:
-            self._process.terminate()
-            self._process = None
+            self._process.terminate(grace=self.grace)
+        self.kill()
 
     def kill(self) -> None:
         """End all its processes at once, sessions too; what it holds stays."""
@@ -105,8 +104,7 @@ class ImapServer(ABC):
     def kick(self, user: MailUser) -> None:
         """Cut every session of a user, without a farewell."""
         for pid in self.session_pids(user):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            end_process(pid)
 
     @abstractmethod
     def configure(self) -> None:
