@@ -21,6 +21,9 @@ HEADS = "accounts_transactionhead"
 #: What `mail.locked` says where every row may be written.
 EVERY_ACCOUNT = "*"
 
+# The locks are taken above the sort, so in the order of ids.
+_TAKE_HEADS = f"SELECT account_id FROM {HEADS} WHERE account_id = ANY(%s) ORDER BY account_id FOR NO KEY UPDATE"
+
 
 class LockOrder(RuntimeError):
     """A lock was asked for in an order that can end in a deadlock, or a write came without its lock."""
@@ -155,16 +158,19 @@ def _take_heads(alias: str, accounts: frozenset[int]) -> None:
     if not accounts:
         raise LockOrder("lock_account() names no account")
     with connections[alias].cursor() as cursor:
-        # one round trip; the locks are taken above the sort, so in the order of ids
+        # one round trip
         cursor.execute(
-            "SELECT set_config('mail.locked', %s, true);"
-            f" SELECT account_id FROM {HEADS} WHERE account_id = ANY(%s)"
-            " ORDER BY account_id FOR NO KEY UPDATE",
-            [_named(accounts), sorted(accounts)],
+            f"SELECT set_config('mail.locked', %s, true); {_TAKE_HEADS}", [_named(accounts), sorted(accounts)]
         )
         missing = accounts - {account_id for (account_id,) in cursor.fetchall()}
     if missing:
         raise NoHead(f"no head of account {_named(missing)}")
+
+
+def hold_heads(alias: str, accounts: Iterable[int]) -> None:
+    """Take heads until the commit without a block: rows may be locked after them, but not written."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_TAKE_HEADS, [sorted(accounts)])
 
 
 def _make_head(alias: str, account_id: int, application_id: int) -> None:

@@ -45,7 +45,7 @@ SELECT %(account)s, head.last_seq - %(count)s + entry.place, entry.id, clock_tim
        entry.type, entry.kind, entry.tombstone::jsonb
 FROM head, unnest(%(ids)s::bigint[], %(types)s::smallint[], %(kinds)s::smallint[], %(tombstones)s::text[])
      WITH ORDINALITY AS entry (id, type, kind, tombstone, place)
-"""  # noqa: S608 - our own tables
+"""
 
 
 class Entry(NamedTuple):
