@@ -6,7 +6,11 @@ Labels mean what browsers take them for (WHATWG Encoding Standard, 4.2): senders
 from __future__ import annotations
 
 import codecs
+import encodings
+import pkgutil
 import re
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from functools import lru_cache
 
 #: Supersets that decode what senders really put under these labels. Keys as `_plain` writes them.
@@ -77,8 +81,12 @@ _SUPERSETS = {
 #: Richer variants, tried in turn when the plain one fails.
 _VARIANTS = {"iso2022_jp_2": ("iso2022_jp_ext", "iso2022_jp_3"), "cp950": ("big5hkscs",), "euc_jp": ("euc_jis_2004",)}
 
-#: Python codecs that are no charset of mail, and may be slow or raise in ways of their own.
-_NO_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
+#: Modules of Python's codecs that are no charset of mail, and may be slow or raise in ways of their own.
+_NO_CHARSETS = """
+    aliases base64_codec bz2_codec charmap hex_codec idna mbcs oem palmos punycode quopri_codec raw_unicode_escape
+    rot_13 undefined unicode_escape uu_codec zlib_codec
+"""
+_CHARSETS = frozenset(module.name for module in pkgutil.iter_modules(encodings.__path__)) - {*_NO_CHARSETS.split()}
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w:.-]{1,40})""", re.IGNORECASE)
@@ -93,23 +101,23 @@ def find_codec(label: str) -> str | None:
     """Return Python's name of the codec that a charset label means; None: not known."""
     label = label.split("*", 1)[0].strip(" \t\r\n\"'")[:64]  # RFC 2231 5: the language follows a star
     name = _SUPERSETS.get(_plain(label)) or re.sub(r"^(?:x-|cs)(?=\w)|[^\w.:-]", "", label.lower())
-    try:
-        codec = codecs.lookup(name)
-        b"".decode(name)
-    except (LookupError, ValueError, UnicodeError):
+    module = normalize_encoding(name.lower())
+    if aliases.get(module, module) not in _CHARSETS:
         return None
-    return None if codec.name in _NO_CHARSETS else _SUPERSETS.get(_plain(codec.name), codec.name)
+    codec = codecs.lookup(name).name
+    return _SUPERSETS.get(_plain(codec), codec)
 
 
-def decode_text(data: bytes, charset: str | None) -> tuple[str, tuple[str, ...]]:
+def decode_text(data: bytes, charset: str | None, *, is_cut: bool = False) -> tuple[str, tuple[str, ...]]:
     """Return `data` as storable text, with the defects found on the way.
 
     A label that is missing, unknown or a lie: UTF-8 when the bytes are that, else Windows-1252.
+    `is_cut`: `data` may end in the middle of a character, which is left out.
     """
     codec = find_codec(charset) if charset else "utf-8"
     defects = () if codec else ("unknown-charset",)
     codec = codec or "utf-8"
-    text = _try(data, codec)
+    text = _try(data, codec, is_cut=is_cut)
     if text is None:
         text, defects = _decode_liar(data, codec), (*defects, "wrong-charset")
     return storable(text), defects
@@ -136,10 +144,10 @@ def storable(text: str) -> str:
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
-def _try(data: bytes, codec: str) -> str | None:
+def _try(data: bytes, codec: str, *, is_cut: bool = False) -> str | None:
     for name in (codec, *_VARIANTS.get(codec, ())):
         try:
-            return data.decode(name)
+            return codecs.getincrementaldecoder(name)().decode(data) if is_cut else data.decode(name)
         except (UnicodeError, ValueError):
             continue
     return None

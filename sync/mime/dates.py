@@ -23,7 +23,7 @@ def parse_date(text: str) -> datetime | None:
     found = _USUAL.match(text)
     try:
         moment = _from_usual(found) if found else _from_odd(text)
-    except (ValueError, OverflowError, IndexError, TypeError):
+    except (ValueError, OverflowError, LookupError, TypeError):  # parsedate_tz raises some of them, too
         return None
     # A day at either end is kept free: clients turn what they read into their own time zone.
     return moment if moment is not None and 1 < moment.year < 9999 else None

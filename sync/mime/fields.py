@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from sync.mime.charsets import decode_header_bytes, decode_text, find_codec, storable
 from sync.mime.values import MAX_FIELD, MAX_HEADER_BLOCK, Raw
 from sync.mime.words import decode_words
 
+#: Fields that follow each other, with their folded lines; then one of them.
+_BLOCK = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z))++")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
+_HYPHENS = re.compile(rb"^--([^\n]*)", re.MULTILINE)
 _BLANK_LINE = re.compile(rb"[ \t]*\r?(?:\n|\Z)")
 #: A line that is no field, and one that surely is; what begins with two hyphens may be a delimiter.
-_STRAY_LINE = re.compile(rb"(?!--)[^\n]*[^\s][^\n]*\n")
+_STRAY_LINE = re.compile(rb"(?!--)[ \t]*+[^\s][^\n]*+\n")
 _KNOWN_FIELD = re.compile(
     rb"(?:Content-[\w-]+|X-[\w-]+|List-[\w-]+|From|To|Cc|Bcc|Subject|Date|Message-ID|MIME-Version|Received|Reply-To"
     rb"|Sender|In-Reply-To|References|Return-Path|Delivered-To|DKIM-Signature|ARC-[\w-]+|Authentication-Results)"
@@ -22,24 +26,25 @@ _KNOWN_FIELD = re.compile(
     re.IGNORECASE,
 )
 _NO_BOUNDARIES: Mapping[bytes, int] = {}
-_FOLD = re.compile(r"\r?\n(?=[ \t])|[\r\n]")
+#: A bare value may hold spaces, as file names do; but what looks like the next parameter ends it.
 _PARAMETER = re.compile(
-    r"""[;\s]*([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))""",
+    r"""[;\s]*+([^\s;="]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|((?:(?!\s{1,8}[\w*-]{1,40}=)[^;])*+))""",
     re.DOTALL,
 )
+_NO_PARAMETER = re.compile(r"[;\s]*+[^;\s]*+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _COMMENT = re.compile(r"\([^()]*\)")
 _SECTION = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?$")
-_TYPE = re.compile(r"([^\s/;]+)\s*/\s*([^\s;,]+)")
+_TYPE = re.compile(r"\s*+([^\s/;]++)\s*+/\s*+([^\s;,]++)")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Fields:
     """One header block: the raw values under each lower-case name, in order, and where the body begins."""
 
-    values: dict[str, list[bytes]] = field(default_factory=dict)
-    body: int = 0
-    defects: set[str] = field(default_factory=set)
+    values: dict[str, list[bytes]]
+    body: int
+    defects: set[str]
 
     def raw(self, name: str) -> bytes | None:
         """Return the first raw value of a field, None when there is none."""
@@ -52,19 +57,19 @@ class Fields:
         return unfold(found[0]) if found else ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Parameterized:
     """A value such as `text/plain; charset=utf-8`: the value in lower case, the parameters decoded."""
 
     value: str
-    parameters: dict[str, str]
+    parameters: Mapping[str, str]
 
 
 def unfold(raw: bytes) -> str:
     """Return a raw value as one line of text, encoded words left as they are."""
     text = decode_header_bytes(raw[:MAX_FIELD]).strip()
     if "\n" in text or "\r" in text:
-        text = _FOLD.sub("", text)
+        text = text.replace("\r\n", "").replace("\n", "").replace("\r", " ")
     return text
 
 
@@ -73,41 +78,56 @@ def decode_value(raw: bytes) -> str:
     return storable(decode_words(unfold(raw)))
 
 
-def iterate_fields(
+def cut_fields(
     raw: Raw, start: int, end: int, depths: Mapping[bytes, int] = _NO_BOUNDARIES
-) -> tuple[list[tuple[str, bytes]], int, set[str]]:
+) -> tuple[list[tuple[bytes, bytes]], int, set[str]]:
     """Cut the header block at `start` into (name, raw value) pairs; return them, the body's place and the defects.
 
-    The block ends at a blank line, at the first line that is no field, or at a delimiter line of one of `depths`.
+    The block ends at a blank line, at a delimiter line of one of `depths`, or at the first line that is no field:
+    unless fields of mail go on behind it.
     """
-    pairs: list[tuple[str, bytes]] = []
+    pairs: list[tuple[bytes, bytes]] = []
     defects: set[str] = set()
     limit = min(end, start + MAX_HEADER_BLOCK)
     position = start
-    match = _FIELD.match
-    while position < limit:
-        found = match(raw, position, limit)
-        if found is None:
-            resumed = _skip_stray_lines(raw, position, limit) if pairs else position
-            if resumed == position:
-                break
-            defects.add("bad-header-line")
-            position = resumed
-            continue
-        name, value = found.groups()
-        if name[:2] == b"--" and _is_delimiter(found[0], depths):
+    while True:
+        position = _take_fields(raw, position, limit, depths, pairs)
+        blank = _BLANK_LINE.match(raw, position, end)
+        if blank is not None:
+            return pairs, blank.end(), defects
+        resumed = _skip_stray_lines(raw, position, limit) if pairs else position
+        if resumed == position:
             break
-        pairs.append((name.decode("ascii"), value))
-        position = found.end()
-    blank = _BLANK_LINE.match(raw, position, end)
-    if blank is not None:
-        return pairs, blank.end(), defects
-    if position >= limit and limit < end:
+        defects.add("bad-header-line")
+        position = resumed
+    if limit < end and raw.find(b"\n", position, limit) < 0:
         defects.add("truncated-headers")
-        position = _skip_header_block(raw, position, end)
-    elif pairs:
+        return pairs, _skip_header_block(raw, position, end), defects
+    if pairs:
         defects.add("bad-header-line")
     return pairs, position, defects
+
+
+def _take_fields(
+    raw: Raw, start: int, limit: int, depths: Mapping[bytes, int], pairs: list[tuple[bytes, bytes]]
+) -> int:
+    """Append the fields that follow each other from `start`; return where they end."""
+    found = _BLOCK.match(raw, start, limit)
+    if found is None:
+        return start
+    block = found[0]
+    if depths and (block.startswith(b"--") or b"\n--" in block):
+        # What looks like a field may be a delimiter line: boundaries can hold colons.
+        block = _cut_at_delimiter(block, depths)
+    pairs += _FIELD.findall(block)
+    return start + len(block)
+
+
+def _cut_at_delimiter(block: bytes, depths: Mapping[bytes, int]) -> bytes:
+    for found in _HYPHENS.finditer(block):
+        if match_delimiter(found[1], depths)[0] is not None:
+            return block[: found.start()]
+    return block
 
 
 def _skip_stray_lines(raw: Raw, position: int, limit: int) -> int:
@@ -122,11 +142,11 @@ def _skip_stray_lines(raw: Raw, position: int, limit: int) -> int:
 
 def read_fields(raw: Raw, start: int, end: int, depths: Mapping[bytes, int] = _NO_BOUNDARIES) -> Fields:
     """Read the header block at `start`."""
-    pairs, body, defects = iterate_fields(raw, start, end, depths)
-    fields = Fields(body=body, defects=defects)
+    pairs, body, defects = cut_fields(raw, start, end, depths)
+    values: dict[str, list[bytes]] = {}
     for name, value in pairs:
-        fields.values.setdefault(name.lower(), []).append(value)
-    return fields
+        values.setdefault(name.decode().lower(), []).append(value)
+    return Fields(values, body, defects)
 
 
 def match_delimiter(line: bytes, depths: Mapping[bytes, int]) -> tuple[int | None, bool]:
@@ -143,11 +163,6 @@ def match_delimiter(line: bytes, depths: Mapping[bytes, int]) -> tuple[int | Non
     return None, False
 
 
-def _is_delimiter(field_lines: bytes, depths: Mapping[bytes, int]) -> bool:
-    """Tell whether what looks like a field, for its boundary holds a colon, is a delimiter."""
-    return match_delimiter(field_lines.split(b"\n", 1)[0][2:], depths)[0] is not None
-
-
 def _skip_header_block(raw: Raw, position: int, end: int) -> int:
     """Find the body behind a header block that is too long to be read."""
     for blank in (b"\n\n", b"\n\r\n"):
@@ -157,36 +172,36 @@ def _skip_header_block(raw: Raw, position: int, end: int) -> int:
     return end
 
 
+@lru_cache(maxsize=512)
 def parse_content_type(text: str) -> Parameterized:
     """Parse a Content-Type; a value that is none means text (RFC 2045 5.2), or, where it names a file, just bytes."""
-    value, parameters = _split_value(text)
-    found = _TYPE.match(value)
+    if "(" in text.partition(";")[0]:
+        text = _COMMENT.sub(" ", text, count=10)
+    found = _TYPE.match(text)
     if found is not None:
         value = f"{found[1]}/{found[2]}"
+        parameters = parse_parameters(text[found.end() :])
     else:
+        parameters = parse_parameters(text.partition(";")[2])
         value = "application/octet-stream" if "name" in parameters else "text/plain"
     return Parameterized(storable(value.lower())[:255], parameters)
 
 
+@lru_cache(maxsize=512)
 def parse_disposition(text: str) -> Parameterized:
     """Parse a Content-Disposition; the value is "" when there is none."""
-    value, parameters = _split_value(text)
-    words = value.split()
-    return Parameterized(storable(words[0].lower())[:255] if words else "", parameters)
-
-
-def _split_value(text: str) -> tuple[str, dict[str, str]]:
-    value, _, rest = text.partition(";")
-    if "(" in value:
-        value = _COMMENT.sub(" ", value)
-    return value.strip(), parse_parameters(rest) if rest else {}
+    words = _COMMENT.sub(" ", text.partition(";")[0]).split()
+    if not words or "=" in words[0]:  # nothing but parameters
+        return Parameterized("", parse_parameters(text))
+    rest = text[text.find(words[0]) + len(words[0]) :]
+    return Parameterized(storable(words[0].lower())[:255], parse_parameters(rest))
 
 
 def parse_parameters(text: str) -> dict[str, str]:
     """Parse `a=b; c="d"; e*=utf-8''f; g*0=h; g*1=i` into decoded values under lower-case names."""
     plain: dict[str, str] = {}
     sections: dict[str, dict[int, tuple[str, bool]]] = {}
-    for found in _PARAMETER.finditer(text):
+    for found in _find_parameters(text):
         name = found[1].lower()
         value = _ESCAPED.sub(r"\1", found[2]) if found[2] is not None else _clean_token(found[3])
         section = _SECTION.match(name) if "*" in name else None
@@ -197,6 +212,17 @@ def parse_parameters(text: str) -> dict[str, str]:
     result = {name: storable(decode_words(value)) for name, value in plain.items()}
     result.update((name, _join_sections(parts)) for name, parts in sections.items())
     return result
+
+
+def _find_parameters(text: str) -> Iterator[re.Match[str]]:
+    position = 0
+    while position < len(text):
+        found = _PARAMETER.match(text, position)
+        if found is not None:
+            yield found
+            position = found.end()
+        else:
+            position = max(_NO_PARAMETER.match(text, position).end(), position + 1)  # type: ignore[union-attr]
 
 
 def _clean_token(text: str) -> str:

@@ -13,13 +13,16 @@ from sync.mime.words import decode_words
 
 _NAMED = re.compile(r"""\s*(?:"([^"\\]*)"|([^"<>(),;:@\\\[]*?))\s*<([^<>,;:"()\s\\]+)>\s*(,|\Z)""")
 _BARE = re.compile(r"""\s*([^\s"<>(),;:\\]+@[^\s"<>(),;:\\]+)\s*(,|\Z)""")
-_TOKEN = re.compile(r"""\s+|"(?:[^"\\]|\\.)*"?|\((?:[^()\\]|\\.)*\)|<[^<>]*>?|[^\s"(<>,;:]+|.""", re.DOTALL)
+_TOKEN = re.compile(
+    r"""\s+|"(?:[^"\\]|\\.)*+"?|\((?:[^()\\]|\\.|\((?:[^()\\]|\\.)*+\))*+\)|<[^<>]*+>?|[^\s"(<>,;:]+|.""", re.DOTALL
+)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def parse_mailboxes(text: str) -> list[Address]:
     """Return the mailboxes of an unfolded header value in order; groups are opened, their names dropped."""
     mailboxes = []
+    text = " ".join(text.split())
     position = 0
     while position < len(text):
         found = _NAMED.match(text, position)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from sync.mime.charsets import decode_text, find_meta_charset, storable
 from sync.mime.dates import parse_date
-from sync.mime.fields import Fields, decode_value, iterate_fields, unfold
+from sync.mime.fields import Fields, cut_fields, decode_value, unfold
 from sync.mime.ids import parse_ids, parse_message_id
 from sync.mime.mailboxes import parse_mailboxes
 from sync.mime.snippet import make_snippet
@@ -53,8 +53,8 @@ def parse_message(raw: Raw) -> ParsedMessage:
 
 def parse_headers(raw: Raw) -> list[tuple[str, str]]:
     """Return every header field of the message as (name, decoded value): order and doubles kept, one line each."""
-    pairs, _, _ = iterate_fields(raw, _find_start(raw), len(raw))
-    return [(name, decode_value(value)) for name, value in pairs]
+    pairs, _, _ = cut_fields(raw, _find_start(raw), len(raw))
+    return [(name.decode(), decode_value(value)) for name, value in pairs]
 
 
 def _find_start(raw: Raw) -> int:
@@ -71,7 +71,9 @@ def _mailboxes(fields: Fields, name: str) -> tuple[Address, ...]:
     values = fields.values.get(name)
     if not values:
         return ()
-    return tuple(mailbox for value in values for mailbox in parse_mailboxes(unfold(value)))
+    mailboxes = [mailbox for value in values for mailbox in parse_mailboxes(unfold(value))]
+    # A field that stands there twice names everybody once.
+    return tuple(dict.fromkeys(mailboxes) if len(values) > 1 else mailboxes)
 
 
 class _Bodies:
@@ -115,7 +117,7 @@ class _Bodies:
         charset = leaf.content_type.parameters.get("charset")
         if charset is None and leaf.content_type.value == "text/html":
             charset = find_meta_charset(data)
-        text, defects = decode_text(data, charset)
+        text, defects = decode_text(data, charset, is_cut=cut)
         self._defects.update(defects)
         if len(text) * 4 > room and (len(text) > room or len(text.encode()) > room):
             text, cut = text.encode()[:room].decode("utf-8", "ignore"), True

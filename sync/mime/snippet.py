@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import re
 
-from sync.mime.charsets import storable
 from sync.mime.html import iter_text
 from sync.mime.values import SNIPPET_LENGTH
 
-#: Characters of a text that are looked at; of HTML the whole is, since style sheets come first.
+#: Characters of a text that are looked at.
 _WINDOW = 20_000
-_WROTE = r"(?:wrote|writes|schrieb|a écrit|escribió|ha scritto|schreef|skrev|escreveu|napisał\(?a?\)?|kirjoitti|пишет|написал\(?а?\)?)"
-_ATTRIBUTION = re.compile(
-    rf"^[ \t]*(?:On|Am|Le|El|Il|Op|Den|Em|W dniu|Dnia|В|At)\b[^\n]{{0,200}}(?:\n[^\n>]{{1,200}}){{0,2}}?{_WROTE}[ \t]*:[ \t]*$"
-    rf"|^[^\n]{{1,150}}{_WROTE}[ \t]*:[ \t]*$(?=\s*>)",
-    re.MULTILINE,
+#: The same of HTML, where style sheets come first.
+_HTML_WINDOW = 300_000
+#: Characters behind which no more lines are read: some of them may turn out to introduce a quote, and go again.
+_ENOUGH = 4 * SNIPPET_LENGTH
+#: Lines that one "On … wrote:" may take.
+_ATTRIBUTION_LINES = 3
+
+#: How it begins and ends, in the languages of the common mail programs.
+_INTRODUCES = re.compile(
+    r"(?:On|At|Am|Le|El|Il|Op|Den|Em|Pe|Dne|Dnia|W dniu|В|\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|[Ss]crisse)\b|20\d\d年"
 )
-#: Behind these lines stands the mail that is answered.
+_WROTE = re.compile(
+    r"\b(?:wrote|writes|schrieb|a écrit|écrit|escribió|ha scritto|schreef|skrev|escreveu|napisał\(?a?\)?|kirjoitti"
+    r"|написал\(?а?\)?|пишет|a scris|napsal\(?a?\)?)\b[^:]{0,60}[:：]$"
+)
+#: Behind such a line stands the mail that is answered, or nothing that the sender wrote for this one.
 _ANSWERED = re.compile(
-    r"^[ \t]*(?:-{3,}[ \t]*(?:Original Message|Original-Nachricht|Ursprüngliche Nachricht|Message d'origine"
-    r"|Mensaje original|Messaggio originale|Oorspronkelijk bericht)[ \t]*-{3,}"
-    r"|_{20,}\s*(?=From:)|From:[^\n]{1,200}\n[ \t]*(?:Sent|Date):|-- $)",
-    re.MULTILINE | re.IGNORECASE,
+    r"-{3,}[ ]*(?:Original Message|Original-Nachricht|Ursprüngliche Nachricht|Message d'origine|Mensaje original"
+    r"|Messaggio originale|Oorspronkelijk bericht|Reply Message)[ ]*-{3,}|_{20,}$|--$",
+    re.IGNORECASE,
 )
-_QUOTED_LINE = re.compile(r"^[ \t]*>[^\n]*$", re.MULTILINE)
+_HEADER_LINE = re.compile(r"\*?(?:From|Von|De|Da|Van|Från):\*? ")
+_NEXT_HEADER_LINE = re.compile(r"\*?(?:Sent|Date|To|Gesendet|Datum|Envoyé|Enviado|Inviato|Verzonden|Skickat):\*? ")
 _ARMOUR = re.compile(r"-----BEGIN PGP SIGNED MESSAGE-----\s*(?:Hash:[^\n]*)?")
 #: White space, and the characters without width that newsletters pad their first line with.
 _GAPS = re.compile(r"\s[\s\u00ad\u034f\u061c\u200b-\u200f\u2060-\u2064\ufeff]*|[\u00ad\u034f\u200b\u2060\ufeff]+\s*")
@@ -36,30 +44,61 @@ def make_snippet(text: str | None, html: str | None) -> str:
 
 
 def _from_text(text: str) -> str:
-    text = text[:_WINDOW].replace("\r\n", "\n").replace("\r", "\n")
+    text = text[:_WINDOW]
     if "-----BEGIN PGP" in text:
         text = _ARMOUR.sub("", text)
-    if ":" in text:
-        text = _ATTRIBUTION.sub("", text)
-    if ">" in text:
-        text = _QUOTED_LINE.sub("", text)
-    answered = _ANSWERED.search(text)
-    if answered is not None and text[: answered.start()].strip():
-        text = text[: answered.start()]
-    return _cut(text)
+    words = " ".join(" ".join(_own_lines(text.splitlines())).split())
+    if not words.isascii():
+        words = _GAPS.sub(" ", words).strip()
+    return words[:SNIPPET_LENGTH].rstrip()
 
 
 def _from_html(html: str) -> str:
     pieces: list[str] = []
     length = 0
-    for piece in iter_text(html, skip_quotes=True):
+    for piece in iter_text(html[:_HTML_WINDOW], skip_quotes=True):
         pieces.append(piece)
-        length += len(piece) if piece.strip() else 0
-        if length > 20 * SNIPPET_LENGTH:
+        length += len(piece.strip())
+        if length > 4 * _ENOUGH:
             break
     return _from_text("".join(pieces))
 
 
-def _cut(text: str) -> str:
-    words = _GAPS.sub(" ", text[: 50 * SNIPPET_LENGTH]).strip()
-    return storable(words[:SNIPPET_LENGTH].rstrip())
+def _own_lines(lines: list[str]) -> list[str]:
+    """Return the first lines that are the sender's own, about _ENOUGH characters of them."""
+    own: list[str] = []
+    length = 0
+    for index, line in enumerate(lines):
+        line = line.strip()
+        if not line or line[0] == ">":
+            continue
+        if line[-1] in ":：" and _WROTE.search(line):
+            _drop_attribution(own, line)
+        elif own and _begins_answered(line, lines[index + 1 : index + 2]):
+            break
+        else:
+            own.append(line[: 2 * _ENOUGH])
+            length += len(line)
+            if length > _ENOUGH:
+                break
+    return own
+
+
+def _begins_answered(line: str, following: list[str]) -> bool:
+    if line[0] in "-_":
+        return _ANSWERED.match(line) is not None
+    return (
+        _HEADER_LINE.match(line) is not None
+        and bool(following)
+        and _NEXT_HEADER_LINE.match(following[0].strip()) is not None
+    )
+
+
+def _drop_attribution(own: list[str], last_line: str) -> None:
+    """Take back the lines that an attribution, ending with `last_line`, began on."""
+    if _INTRODUCES.match(last_line):
+        return
+    for count in range(1, _ATTRIBUTION_LINES):
+        if len(own) >= count and _INTRODUCES.match(own[-count]):
+            del own[-count:]
+            return

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass, field
 
 from sync.mime.fields import Fields, Parameterized, match_delimiter, parse_content_type, parse_disposition, read_fields
-from sync.mime.values import MAX_DEPTH, MAX_PARTS, MAX_STRAY_DELIMITERS, Raw
+from sync.mime.values import MAX_DEPTH, MAX_PART_HEADERS, MAX_PARTS, MAX_STRAY_DELIMITERS, Raw
 
-_DELIMITER = re.compile(rb"\n--([^\n]{0,1000})(?![^\n])")
+_DELIMITER = re.compile(rb"\n--([^\n]{0,1000}+)(?![^\n])")
+#: Bytes in which the first delimiter of a multipart is looked for.
+_NEAR = 1 << 16
 _SPECIAL_TYPES = {"multipart/digest": "message/rfc822"}
 
 
@@ -42,6 +44,8 @@ class Structure:
 class _Multipart:
     leaf: Leaf
     boundary: bytes
+    #: Depth of the open multipart that has the same boundary: some senders use one twice.
+    shadowed: int | None
     parts: int = 0
 
 
@@ -61,6 +65,7 @@ class _Scanner:
         self._leaf: Leaf | None = None
         self._leaves: list[Leaf] = []
         self._defects: set[str] = set()
+        self._header_bytes = 0
 
     def scan(self, start: int) -> Structure:
         fields = read_fields(self._raw, start, self._end)
@@ -94,10 +99,12 @@ class _Scanner:
         """Read the part that begins at `position`; return where its body begins."""
         parent = self._open[depth]
         parent.parts += 1
-        if len(self._leaves) >= MAX_PARTS:
+        position = min(position, self._end)
+        fields = read_fields(self._raw, position, self._end, self._depths)
+        self._header_bytes += fields.body - position
+        if len(self._leaves) >= MAX_PARTS or self._header_bytes > MAX_PART_HEADERS:
             self._defects.add("too-many-parts")
-            return position
-        fields = read_fields(self._raw, min(position, self._end), self._end, self._depths)
+            return self._end
         self._enter(fields, _SPECIAL_TYPES.get(parent.leaf.content_type.value, "text/plain"))
         return fields.body
 
@@ -116,15 +123,15 @@ class _Scanner:
             leaf.is_failed_multipart = True
             self._leaf = leaf
             return
-        self._depths.setdefault(boundary, len(self._open))
-        self._open.append(_Multipart(leaf, boundary))
+        self._open.append(_Multipart(leaf, boundary, shadowed=self._depths.get(boundary)))
+        self._depths[boundary] = len(self._open) - 1
         self._leaf = None
 
     def _boundary(self, leaf: Leaf) -> bytes:
         """Return the boundary as the delimiter lines have it: white space at its end may have got lost on the way."""
         boundary = leaf.content_type.parameters.get("boundary", "").encode("utf-8", "replace")
         stripped = boundary.rstrip()
-        if boundary != stripped and self._raw.find(b"\n--" + boundary, leaf.start, self._end) < 0:
+        if boundary != stripped and self._raw.find(b"\n--" + boundary, leaf.start, leaf.start + _NEAR) < 0:
             return stripped
         return boundary
 
@@ -139,8 +146,10 @@ class _Scanner:
 
     def _pop(self, end: int) -> None:
         multipart = self._open.pop()
-        if self._depths.get(multipart.boundary) == len(self._open):
+        if multipart.shadowed is None:
             del self._depths[multipart.boundary]
+        else:
+            self._depths[multipart.boundary] = multipart.shadowed
         if not multipart.parts:
             self._defects.add("no-parts")
             multipart.leaf.is_failed_multipart = True

@@ -17,6 +17,8 @@ MAX_FIELD = 1 << 18
 MAX_DEPTH = 100
 #: Leaves told of one message; the rest stays in the raw message only.
 MAX_PARTS = 1000
+#: Bytes of the header blocks of all parts together.
+MAX_PART_HEADERS = 1 << 21
 #: Lines that begin with two hyphens and delimit nothing, after which no delimiter is looked for.
 MAX_STRAY_DELIMITERS = 200_000
 #: Bytes of UTF-8 kept of the text, and of the HTML.

@@ -21,25 +21,24 @@ def decode_words(text: str) -> str:
     """
     if "=?" not in text:
         return text
-    pieces: list[str | tuple[str, bytes]] = []
+    pieces: list[str] = []
+    run: list[bytes] = []
+    run_charset = ""
     position = 0
     for start, end, charset, data in _find_words(text):
         gap = text[position:start]
-        previous = pieces[-1] if pieces else None
-        if gap.strip() or previous is None:
+        if run and (charset != run_charset or gap.strip()):
+            pieces.append(decode_text(b"".join(run), run_charset)[0])
+            run = []
+        if position == 0 or gap.strip():
             pieces.append(gap)
-            previous = None
-        if isinstance(previous, tuple) and previous[0] == charset:
-            pieces[-1] = (charset, previous[1] + data)
-        else:
-            pieces.append((charset, data))
+        run.append(data)
+        run_charset = charset
         position = end
+    if run:
+        pieces.append(decode_text(b"".join(run), run_charset)[0])
     pieces.append(text[position:])
-    return "".join(piece if isinstance(piece, str) else _decode_word(*piece) for piece in pieces)
-
-
-def _decode_word(charset: str, data: bytes) -> str:
-    return decode_text(data, charset)[0]
+    return "".join(pieces)
 
 
 def _find_words(text: str) -> list[tuple[int, int, str, bytes]]:
