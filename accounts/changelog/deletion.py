@@ -50,9 +50,9 @@ class Deletion:
         """Take what points at the rows of `model` that meet a condition of one lookup."""
         ((path, value),) = condition.items()
         for relation in get_candidate_relations_to_delete(model._meta):
-            field = relation.field
+            field: Any = relation.remote_field
             lookup = f"{field.name}__in" if path == "pk__in" else f"{field.name}__{path}"
-            self._take_child(relation.related_model, field, relation.on_delete, {lookup: value})
+            self._take_child(field.model, field, field.remote_field.on_delete, {lookup: value})
 
     def _take_child(self, child: type[models.Model], field: Any, on_delete: Any, condition: Mapping[str, Any]) -> None:
         from accounts.changelog.logged import LoggedModel
@@ -71,6 +71,6 @@ class Deletion:
                 raise models.ProtectedError(f"{field} still points at rows to be deleted", protected)
 
     def _remove(self, rows: models.QuerySet[Any]) -> None:
-        removed = rows.order_by()._raw_delete(self.using)  # type: ignore[attr-defined]
+        removed = rows.order_by()._raw_delete(self.using)
         if removed:
             self.counts[rows.model._meta.label] += removed

@@ -15,6 +15,7 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_migrate
 
+from accounts.changelog.rows import column_of
 from project.shards import id_range, is_sharded, shard_at
 
 
@@ -90,16 +91,20 @@ def _guard(cursor: Any, logged: Iterable[Any]) -> None:
         " WHERE t.tgname LIKE 'mail_guard_%' AND c.relnamespace = current_schema()::regnamespace"
     )
     found = set(cursor.fetchall())
-    for owner in {one._meta.get_field(one.owner_field()).column for one in logged}:
+    for owner in sorted({_owner_column(one) for one in logged}):
         cursor.execute(_function(owner))
     for model in logged:
-        table, owner = model._meta.db_table, model._meta.get_field(model.owner_field()).column
+        table, owner = model._meta.db_table, _owner_column(model)
         for operation, tables in _OPERATIONS.items():
             if (table, trigger_name(operation)) not in found:
                 cursor.execute(
                     f'CREATE TRIGGER {trigger_name(operation)} AFTER {operation} ON "{table}" {tables}'
                     f" FOR EACH STATEMENT EXECUTE FUNCTION {function_of(owner)}()"
                 )
+
+
+def _owner_column(model: Any) -> str:
+    return str(column_of(model, model.owner_field()).column)
 
 
 def _place_identities(cursor: Any, tables: Iterable[type[models.Model]], shard: int) -> None:
@@ -113,8 +118,8 @@ def _place_identities(cursor: Any, tables: Iterable[type[models.Model]], shard: 
     identities = {(table, column): tuple(place) for table, column, *place in cursor.fetchall()}
     for model in tables:
         key = model._meta.pk
-        table, column = model._meta.db_table, key.column if key is not None else None
-        place = identities.get((table, column or ""))
+        table, column = model._meta.db_table, key.column
+        place = identities.get((table, column))
         if place is None or place == (first, first, last):
             continue
         # the counter itself is moved only where it lies outside: in shard 0 it goes on

@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self
 
 from django.db import connections, models, router
+from django.db.models.base import ModelBase
 from django.db.models.signals import class_prepared, post_delete, post_save, pre_save
 
 from accounts.changelog.changes import Change, record_changes
 from accounts.changelog.locks import door, open_head
 from accounts.changelog.queryset import LoggedQuerySet
-from accounts.changelog.rows import bulk_insert, bulk_update_values
+from accounts.changelog.rows import bulk_insert, bulk_update_values, column_of
 from accounts.changelog.words import OBJECT_TYPES, ObjectType
 
 __all__ = ["LoggedModel", "LoggedQuerySet", "bulk_insert", "bulk_update_values"]
@@ -53,7 +54,7 @@ class LoggedModel(models.Model):
     def save(
         self,
         *,
-        force_insert: bool | tuple[type[models.Model], ...] = False,
+        force_insert: bool | tuple[ModelBase, ...] = False,
         force_update: bool = False,
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
@@ -105,14 +106,13 @@ class LoggedModel(models.Model):
     @classmethod
     def public_fields(cls) -> frozenset[str]:
         """Return the attribute names of the columns that clients see."""
-        internal = {cls._meta.get_field(name).attname for name in cls.internal_fields}
+        internal = {column_of(cls, name).attname for name in cls.internal_fields}
         return frozenset(field.attname for field in cls._meta.concrete_fields) - internal
 
     def _owner(self) -> int:
         owner = getattr(self, self.owner_field())
-        if owner is None:
-            raise ValueError(f"{self._meta.label} has no account")
-        assert isinstance(owner, int)
+        if not isinstance(owner, int):
+            raise TypeError(f"{self._meta.label} has no account")
         return owner
 
     def _open(self, alias: str) -> AbstractContextManager[None]:
@@ -127,7 +127,7 @@ class LoggedModel(models.Model):
 
     def _stored_type(self, alias: str, update_fields: frozenset[str] | None) -> ObjectType | None:
         flag = self.log_type_flag
-        if flag is None or self.pk is None or (update_fields is not None and flag not in update_fields):
+        if flag is None or self._state.adding or (update_fields is not None and flag not in update_fields):
             return None
         stored = self._stored(alias).values_list(flag, flat=True).first()
         return None if stored is None else self.object_type(stored)

@@ -48,9 +48,10 @@ def _delete_up_to(alias: str, account_id: int, seq: int) -> int:
                 " ORDER BY seq LIMIT %(limit)s))",
                 {"account": account_id, "seq": seq, "limit": SLICE},
             )
-            count += cursor.rowcount
-            if cursor.rowcount < SLICE:
-                return count
+            deleted: int = cursor.rowcount
+        count += deleted
+        if deleted < SLICE:
+            return count
 
 
 def _forget_notices(alias: str, before: datetime) -> int:

@@ -11,7 +11,7 @@ from django.db import connections, models, transaction
 from accounts.changelog.changes import Change
 from accounts.changelog.deletion import Deletion
 from accounts.changelog.locks import LockOrder, door, hold_heads, hold_on, lock_account
-from accounts.changelog.rows import Row, bulk_insert, update_differing
+from accounts.changelog.rows import Row, bulk_insert, column_of, update_differing
 from accounts.changelog.signals import post_bulk_delete, post_bulk_save
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
         if self.query.is_sliced:
             raise TypeError("Cannot update a query once a slice has been taken.")
         model, alias = self._logged(), self._write_to()
-        shown = {model._meta.get_field(name).attname for name in values if name != "pk"} & model.public_fields()
+        shown = {column_of(model, name).attname for name in values if name != "pk"} & model.public_fields()
         if not shown and hold_on(alias) is not None:
             return super().update(**values)
         with self._opened(alias) as rows:
@@ -49,7 +49,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
         if not ids or not columns:
             return 0
         model, alias = self._logged(), self._write_to()
-        owner = cast("str", model._meta.get_field(model.owner_field()).column)
+        owner = cast("str", column_of(model, model.owner_field()).column)
         with self._chosen(ids, alias):
             written = update_differing(
                 model,
@@ -103,7 +103,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
 
-    def bulk_insert(self, rows: Sequence[Row] | Sequence[_Row]) -> list[int]:
+    def bulk_insert(self, rows: Sequence[Row] | Sequence[models.Model]) -> list[int]:
         """Insert rows with one statement, the fast twin of `bulk_create`; return their ids, in order.
 
         Rows are instances, or mappings by attribute name, all of the same names; absent ones take their default.
@@ -114,9 +114,9 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
         alias = self._write_to()
         with door({self._owner_of(one) for one in rows}, alias):
             ids = bulk_insert(self.model, rows, using=alias)
-            changes = [
-                self._created(pk, self._owner_of(one), self._flag_of(one)) for pk, one in zip(ids, rows, strict=True)
-            ]
+            given: Sequence[Row | models.Model] = rows
+            pairs = zip(ids, given, strict=True)
+            changes = [self._created(pk, self._owner_of(one), self._flag_of(one)) for pk, one in pairs]
             self._send_saved(changes, alias)
         return ids
 
@@ -142,7 +142,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
         """As Django's; the account's lock is taken before the row is looked for a second time and made."""
         try:
             return self.get(**kwargs), False
-        except self.model.DoesNotExist:
+        except self._logged().DoesNotExist:
             return self._locked_first(super().get_or_create, {**(defaults or {}), **kwargs}, kwargs, defaults=defaults)
 
     def update_or_create(
@@ -164,7 +164,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
     def _fetch_all(self) -> None:
         if self._result_cache is None:
             self._lock_heads()
-        super()._fetch_all()  # type: ignore[misc]
+        super()._fetch_all()
 
     def _lock_heads(self) -> None:
         """Let `select_for_update` take the heads before the rows: else two writers can wait for each other."""
@@ -173,7 +173,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
         hold = hold_on(self.db)
         if hold is not None and hold.unlogged:
             return
-        plain = self._chain()  # type: ignore[attr-defined]
+        plain = self.all()
         plain.query.select_for_update = False
         accounts = plain._owners()
         if hold is not None and not accounts <= hold.accounts:
@@ -252,7 +252,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
             return None
         if isinstance(one, models.Model):
             return bool(getattr(one, flag))
-        return bool(one.get(flag, self.model._meta.get_field(flag).get_default()))
+        return bool(one.get(flag, column_of(self.model, flag).get_default()))
 
     def _refuse_accounts(self) -> None:
         if self._logged().is_owner():

@@ -80,7 +80,7 @@ def bulk_update_values(
     For unlogged models: a logged one has it on its queryset, which locks and records.
     """
     alias = using or router.db_for_write(model)
-    fields = [_field(model, name) for name in columns]
+    fields = [column_of(model, name) for name in columns]
     return len(_update(model, ids, fields, columns, alias, "NULL, NULL, NULL, NULL", "", "")) if ids and columns else 0
 
 
@@ -99,11 +99,11 @@ def update_differing(
     `owner`: the column of the account. `shown`: attribute names whose difference is public. The rows are read before
     they are written, so their account must be locked.
     """
-    fields = [_field(model, name) for name in columns]
+    fields = [column_of(model, name) for name in columns]
     public = [field for field in fields if field.attname in shown]
     stale = f"{_differs(public)} AS shown" if public else "false AS shown"
-    stale += f', row."{_field(model, flag).column}" AS flag' if flag else ", NULL::boolean AS flag"
-    now = f'row."{_field(model, flag).column}"' if flag else "NULL"
+    stale += f', row."{column_of(model, flag).column}" AS flag' if flag else ", NULL::boolean AS flag"
+    now = f'row."{column_of(model, flag).column}"' if flag else "NULL"
     rows = _update(model, ids, fields, columns, using, f'row."{owner}", stale.shown, stale.flag, {now}', stale, owner)
     return [Updated(*row) for row in rows]
 
@@ -144,7 +144,8 @@ def _update(
                 raise ValueError(f"{len(each)} values of {field.attname} for {len(ids)} rows")
             arrays.append(column.array(each))
         cursor.execute(f"{sql} RETURNING row.{pk}, {returning}", arrays)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _differs(fields: Sequence[models.Field[Any, Any]]) -> str:
@@ -167,7 +168,7 @@ def _columns_to_insert(
     if any(len(row) != len(names) for row in rows):
         raise ValueError(f"rows of {model._meta.label} differ in the columns they name")
     connection = connections[alias]
-    columns = [_column(_field(model, name), connection) for name in names]
+    columns = [_column(column_of(model, name), connection) for name in names]
     values = [[row[name] for row in rows] for name in names]
     for field in model._meta.concrete_fields:
         if field.attname in rows[0] or isinstance(field, models.AutoField) or field.generated or field.has_db_default():
@@ -185,9 +186,10 @@ def _default(field: models.Field[Any, Any]) -> Any:
     return field.get_default()
 
 
-def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+def column_of(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    """Return the concrete field called `name`, or with it as its attribute. Raises FieldDoesNotExist."""
     for field in model._meta.concrete_fields:
-        if field.attname == name:
+        if name in (field.attname, field.name):
             return field
     raise FieldDoesNotExist(f"{model._meta.label} has no column named {name!r}")
 
