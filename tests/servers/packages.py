@@ -29,7 +29,7 @@ class PackagesFailed(Exception):
 def install(packages: Sequence[str]) -> None:
     """Install packages as root without what they merely recommend; no service is started. Raises PackagesFailed."""
     command = ["install", "-y", "--no-install-recommends", *packages]
-    with _no_service_starts(), _locked():
+    with no_service_starts(), _locked():
         try:
             _apt_get(*command)
         except PackagesFailed:
@@ -64,7 +64,7 @@ def library_path(tree: Path) -> str:
 
 def runs(tree: Path, program: str) -> bool:
     """True when a program of an unpacked tree is there with all its libraries."""
-    if not (tree / program).is_file():
+    if not (tree / program).is_file() or not shutil.which("ldd"):
         return False
     environ = {**os.environ, "LD_LIBRARY_PATH": library_path(tree)}
     ldd = subprocess.run(["ldd", str(tree / program)], capture_output=True, text=True, env=environ, check=False)
@@ -148,7 +148,7 @@ def _run(command: Sequence[str], *, directory: Path | None = None) -> str:
 
 
 @contextlib.contextmanager
-def _no_service_starts() -> Iterator[None]:
+def no_service_starts() -> Iterator[None]:
     """Keep packages from starting services; a policy that the machine has already is left as it is."""
     try:
         with POLICY.open("x") as policy:

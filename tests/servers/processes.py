@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 #: Runs the servers when root runs the tests; every Debian and Ubuntu has it.
 UNPRIVILEGED = "mail"
 #: Below the range from which the kernel hands out client ports, else a client of some test may sit on ours.
@@ -129,6 +131,21 @@ def processes_with(name: str, value: object) -> Iterator[int]:
                 yield int(entry.name)
 
 
+def group_members(group: int) -> list[int]:
+    """Tell the processes of a process group that have not ended; ended ones that nobody has waited for do not count."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["status"])
+        if process.info["status"] != psutil.STATUS_ZOMBIE and _group_of(process.pid) == group
+    ]
+
+
+def _group_of(pid: int) -> int | None:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return None
+
+
 def end_process(pid: int) -> None:
     """Kill a process; it may be gone already."""
     with contextlib.suppress(ProcessLookupError):
@@ -181,10 +198,12 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End every process of the group at once, as a power cut would."""
+        """End every process of the group at once, as a power cut would; return when all have ended."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(DEADLINE)
+        # a child still ending may still accept
+        wait_until(lambda: not group_members(self.pid))
 
 
 def run_tool(command: Sequence[str | Path], *, stdin: str = "", environ: Mapping[str, str] | None = None) -> str:
