@@ -1,0 +1,7 @@
+"""The v3 wire."""
+
+from django.apps import AppConfig
+
+
+class ApiConfig(AppConfig):
+    name = "api"

@@ -1,0 +1,7 @@
+"""Reads the transaction log as any client does, and delivers it."""
+
+from django.apps import AppConfig
+
+
+class WebhooksConfig(AppConfig):
+    name = "webhooks"
