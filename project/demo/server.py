@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import signal
 import ssl
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from project.demo.faults import Faults
+from project.demo.mailbox import new_mail
 from project.demo.serving import DemoServer
 
 __all__ = ["DemoServer", "Faults", "main"]
@@ -29,6 +31,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--user", required=True)
     parser.add_argument("--password-file", type=Path, required=True)
     parser.add_argument("--port-file", type=Path, help="the port is written here once connections are taken")
+    parser.add_argument(
+        "--sample", action="store_true", help="begin with the sample mailbox where DIR holds no mail yet"
+    )
+    parser.add_argument("--new-mail-every", type=float, metavar="SECONDS", help="let a mail arrive in INBOX so often")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="end when stdin does: with whoever started us")
     parser.add_argument("--certificate", type=Path, help="PEM with key and certificate: TLS from the first byte")
     parser.add_argument("--starttls", action="store_true", help="use the certificate for STARTTLS instead")
     return parser.parse_args(argv)
@@ -39,23 +46,49 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    context = None
-    if options.certificate is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(options.certificate)
-    password = options.password_file.read_text("utf-8").strip()
     server = DemoServer(
         options.user,
-        password,
+        options.password_file.read_text("utf-8").strip(),
         host=options.host,
         port=options.port,
         directory=options.dir,
-        tls=context,
+        tls=_context(options.certificate),
         starttls=options.starttls,
+        sample=options.sample,
     )
     async with server:
         _announce(options, server)
-        await stop.wait()
+        waits = [asyncio.create_task(stop.wait())]
+        if options.until_stdin_ends:
+            waits.append(asyncio.create_task(_stdin_ended()))
+        if options.new_mail_every is not None:
+            waits.append(asyncio.create_task(_deliver(server, options.new_mail_every)))
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+def _context(certificate: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def _deliver(server: DemoServer, seconds: float) -> None:
+    for n in itertools.count():
+        await asyncio.sleep(seconds)
+        server.append("INBOX", new_mail(n))
+
+
+async def _stdin_ended() -> bool:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1 << 12):
+        pass
+    return True
 
 
 def _announce(options: argparse.Namespace, server: DemoServer) -> None:

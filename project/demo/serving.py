@@ -9,12 +9,14 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from project.demo.direct import DirectAccess
 from project.demo.faults import Faults, Script
+from project.demo.mailbox import fill
 from project.demo.session import Account, Session
 from project.demo.spool import Spool
 from project.demo.store import Store
@@ -58,7 +60,7 @@ class DemoServer(DirectAccess):
 
     In a test: `with DemoServer() as server:` (a thread of its own) or `async with DemoServer() as server:`.
     With `directory`, each folder below it is a mailbox and each .eml file dropped there arrives at once.
-    `tls` alone: TLS from the first byte; with `starttls=True`: after STARTTLS (no login before, where `require_tls`).
+    `sample`: begin with the sample mailbox where there is no mail yet. `tls` alone: TLS from the first byte; with `starttls=True`: after STARTTLS (no login before, where `require_tls`).
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class DemoServer(DirectAccess):
         tls: ssl.SSLContext | None = None,
         starttls: bool = False,
         require_tls: bool = False,
+        sample: bool = False,
     ) -> None:
         self.username, self.password = username, password
         self.host, self.port = host, port
@@ -82,6 +85,7 @@ class DemoServer(DirectAccess):
         self._shared.require_tls = require_tls
         self._implicit_tls = None if starttls else tls
         self._spool = Spool(directory, self.store) if directory is not None else None
+        self._sample = sample
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -96,6 +100,10 @@ class DemoServer(DirectAccess):
         self._loop = asyncio.get_running_loop()
         if self._spool is not None:
             self._spool.load()
+        if self._sample and self.store.is_empty():
+            fill(self.store, datetime.now(UTC))
+        if self._spool is not None:
+            self._spool.save(clean=False)
             self._watch = asyncio.create_task(self._spool.watch())
         self._server = await asyncio.start_server(
             self._accept, self.host, self.port, limit=LONGEST_LINE, ssl=self._implicit_tls

@@ -50,7 +50,6 @@ class Spool:
         if self._state_file.exists():
             self._restore(json.loads(self._state_file.read_text("utf-8")))
         self.look(settled=True)
-        self.save(clean=False)
 
     def _restore(self, state: dict[str, Any]) -> None:
         for told in state["mailboxes"]:

@@ -123,6 +123,10 @@ class Store:
         """Return all names, INBOX first, then in order of the alphabet."""
         return sorted(self._mailboxes, key=lambda name: (name != "INBOX", name))
 
+    def is_empty(self) -> bool:
+        """True when no mailbox holds a message."""
+        return not any(mailbox.messages for mailbox in self._mailboxes.values())
+
     def get(self, name: str) -> Mailbox | None:
         """Return the mailbox of that name, if it exists."""
         return self._mailboxes.get(canonical_name(name, self.delimiter))

@@ -44,7 +44,7 @@ class LineClient:
         self._tags += 1
         tag = b"t%d" % self._tags
         self.send(tag + b" " + (text.encode() if isinstance(text, str) else text) + b"\r\n")
-        told = []
+        told: list[bytes] = []
         while line := self.line():
             if line.startswith(tag + b" "):
                 return [*told, line[len(tag) + 1 :]]

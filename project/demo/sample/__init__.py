@@ -1,0 +1,1 @@
+"""What the sample mailbox is made of; `project.demo.mailbox` puts it together."""
