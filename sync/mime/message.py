@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 from sync.mime.charsets import decode_text, find_meta_charset, storable
 from sync.mime.dates import parse_date
@@ -16,7 +17,9 @@ from sync.mime.transfer import count_decoded, iter_span
 from sync.mime.values import MAX_BODY, MAX_PARTS, Address, ParsedMessage, ParsedPart, Raw
 
 _BOM = b"\xef\xbb\xbf"
-_BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
+_INK = re.compile(rb"[^ \t\r\n]")
+#: Where HTML shows a part of its own mail (RFC 2392).
+_CID_URL = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)
 
 
 def parse_message(raw: Raw) -> ParsedMessage:
@@ -60,8 +63,9 @@ def parse_headers(raw: Raw) -> list[tuple[str, str]]:
 def _find_start(raw: Raw) -> int:
     """Skip what stands before the header: a byte order mark, blank lines, an mbox separator."""
     start = 3 if raw[:3] == _BOM else 0
-    blank = _BLANK_LINES.match(raw, start)
-    start = blank.end() if blank is not None else start
+    blank = _INK.search(raw, start)
+    if blank is not None:  # else there is nothing but blanks
+        start = max(start, raw.rfind(b"\n", start, blank.start()) + 1)
     if raw[start : start + 5] == b"From ":
         start = raw.find(b"\n", start) + 1 or len(raw)
     return start
@@ -97,6 +101,7 @@ class _Bodies:
                 others.append((position, leaf))
         self.text = self._join(texts)
         self.html = self._join(pages)
+        self._shown = {unquote(each) for each in _CID_URL.findall(self.html)} if self.html and others else set()
         self.attachments = tuple(self._part(position, leaf) for position, leaf in others)
 
     def _join(self, leaves: Iterable[Leaf]) -> str | None:
@@ -157,7 +162,7 @@ class _Bodies:
     def _is_inline(self, leaf: Leaf, content_id: str | None) -> bool:
         if leaf.disposition.value == "inline":
             return True
-        return content_id is not None and self.html is not None and f"cid:{content_id}" in self.html
+        return content_id in self._shown
 
 
 def _is_attached(leaf: Leaf) -> bool:
