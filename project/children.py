@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from project.data_dir import write_whole
+
 PR_SET_PDEATHSIG = 1
 #: Seconds that a leftover may take to end by itself before it is killed.
 LEFTOVER_GRACE = 8.0
@@ -134,22 +136,25 @@ def signal_session(leader: Identity, number: int) -> int:
 
 
 class Record:
-    """The file of the children that were started: what the next start must find ended, or end."""
+    """The file of the children that were started: what the next start must find ended, or end.
+
+    Written by the owner of the DATA_DIR alone.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, name: str, pid: int) -> Identity | None:
-        """Remember a child; None: it has died already."""
+        """Remember a child, and forget those that have gone; None: it has died already."""
         child = identity(name, pid)
         if child is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(child)) + "\n")
+            remembered = [*(other for other in self.children() if members(other)), child]
+            write_whole(self.path, "".join(json.dumps(asdict(one)) + "\n" for one in remembered))
         return child
 
     def children(self) -> list[Identity]:
-        """Return everything remembered; a line cut off by a crash is left out."""
+        """Return everything remembered; a line that is not ours is left out."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -164,8 +169,12 @@ class Record:
         """Stop what an earlier run left behind, and forget it; return the names of what was still there."""
         left = [child for child in self.children() if members(child)]
         end_all(left, grace=LEFTOVER_GRACE)
-        self.path.unlink(missing_ok=True)
+        self.forget()
         return [child.name for child in left]
+
+    def forget(self) -> None:
+        """Forget every child: all have ended."""
+        self.path.unlink(missing_ok=True)
 
 
 def end_all(children: Iterable[Identity], *, grace: float, number: int = signal.SIGTERM) -> list[str]:

@@ -89,12 +89,13 @@ def free_port(taken: set[int]) -> int:
     raise OSError(f"no free port between {FIRST_PORT} and {LAST_PORT}")
 
 
-def can_listen(port: int) -> bool:
-    """Whether a server could listen on a port of 127.0.0.1 now."""
-    with socket.socket() as probe:
+def can_listen(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on a port of this machine now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True

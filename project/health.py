@@ -12,6 +12,8 @@ from django.views.decorators.http import require_safe
 from kombu import Connection
 from kombu.exceptions import KombuError
 
+from project.databases import fault_of
+
 #: Seconds that a broker may take to answer before it counts as down.
 BROKER_PATIENCE = 2
 
@@ -33,16 +35,8 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 def database_fault() -> str | None:
     """Return what is wrong with a database; None: nothing."""
-    for alias in connections:
-        try:
-            with connections[alias].cursor() as cursor:
-                cursor.execute("SELECT lower('É') = 'é'")
-                (lowers,) = cursor.fetchone()
-        except DatabaseError as error:
-            return f"{alias}: {first_line(error)}"
-        if not lowers:
-            return f"{alias}: made with a locale that knows only ASCII"
-    return None
+    faults = [f"{alias}: {fault}" for alias in connections if (fault := fault_of(alias)) is not None]
+    return "; ".join(faults) or None
 
 
 def broker_fault() -> str | None:
@@ -67,11 +61,6 @@ def migrations_fault() -> str | None:
     except DatabaseError:
         return "unknown: no database"
     return f"not applied: {', '.join(missing[:5])} ({len(missing)} in all)" if missing else None
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 CHECKS: dict[str, Callable[[], str | None]] = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import psutil
 
@@ -102,7 +103,15 @@ def databases() -> dict[str, dict[str, Any]]:
             shard = env.database(name.removesuffix("_FILE"))
             if shard is not None:
                 found[f"shard_{shard_number(name)}"] = shard
-    return {alias: {"ENGINE": DATABASE_ENGINE, "OPTIONS": OPTIONS, **database} for alias, database in found.items()}
+    return {alias: complete(database) for alias, database in found.items()}
+
+
+def complete(database: dict[str, Any]) -> dict[str, Any]:
+    """Return a database with our engine, pool and time limits; what its URL says of these comes later and wins."""
+    given = dict(database.get("OPTIONS", {}))
+    if "options" in given:
+        given["options"] = f"{OPTIONS['options']} {given['options']}"
+    return {"ENGINE": DATABASE_ENGINE, **database, "OPTIONS": OPTIONS | given}
 
 
 DATABASES = databases()
@@ -144,7 +153,7 @@ def flower_auth() -> str:
         "FLOWER_AUTH",
         DATA_DIR / "secrets",
         may_make=EMBEDDED_DATABASE,
-        make=lambda: f"admin:{env.secrets.token_urlsafe(16)}",
+        make=lambda: f"admin:{secrets.token_urlsafe(16)}",
     )
     user, separator, password = login.partition(":")
     if not (user and separator and password):
@@ -180,8 +189,8 @@ EMAIL_URL = None if _email is None else _email.geturl()
 if _email is not None:
     EMAIL_HOST = _email.hostname or ""
     EMAIL_PORT = _email.port or {"smtp": 25, "smtps": 465, "smtp+tls": 587}[_email.scheme]
-    EMAIL_HOST_USER = env.unquote(_email.username or "")
-    EMAIL_HOST_PASSWORD = env.unquote(_email.password or "")
+    EMAIL_HOST_USER = unquote(_email.username or "")
+    EMAIL_HOST_PASSWORD = unquote(_email.password or "")
     EMAIL_USE_SSL = _email.scheme == "smtps"
     EMAIL_USE_TLS = _email.scheme == "smtp+tls"
     EMAIL_TIMEOUT = 20
@@ -279,6 +288,6 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
 # served from the packages themselves: nothing to collect before a start
+STATIC_ROOT = None
 WHITENOISE_USE_FINDERS = True

@@ -1,0 +1,117 @@
+"""The whole on one machine: the Procfile's processes beside the embedded servers, until told to stop."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from project.data_dir import can_listen
+from project.embedded import record_of
+from project.procfile import Process, environment, processes
+from project.supervision import Supervisor
+
+#: Seconds between two looks at the processes.
+LOOK = 0.1
+#: Seconds that one look at the API, and one at the workers, may take.
+PATIENCE = 2.0
+
+
+class Stopped(Exception):
+    """We were told to stop."""
+
+
+class Stack:
+    """The processes of one installation, under supervision."""
+
+    def __init__(
+        self, say: Callable[[str], object], *, beside: Sequence[Process] = (), logs: Path | None = None
+    ) -> None:
+        """`say` takes lines for the operator; `beside` runs too; `logs` None: everything goes to standard error."""
+        self.say = say
+        self.supervisor = Supervisor(
+            [*beside, *processes()], environment(), settings.BASE_DIR, record_of(settings.DATA_DIR), logs
+        )
+        #: How often we were told to stop.
+        self.told = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run every process; stop all of them at the end, however it comes. Stopped, when told to, ends it well."""
+        refuse_taken_ports()
+        before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self.supervisor.start()
+            yield
+        except Stopped:
+            pass
+        finally:
+            already = self.told
+            killed = self.supervisor.stop(hurry=lambda: self.told > max(already, 1))
+            if killed:
+                self.say(f"had to be killed: {', '.join(killed)}")
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def hear(self, _number: int, _frame: FrameType | None) -> None:
+        """Be told to stop; a second time: at once."""
+        self.told += 1
+
+    def tend(self, seconds: float = LOOK) -> None:
+        """Restart what died, then let time pass. Raises Stopped when told to stop."""
+        deadline = time.monotonic() + seconds
+        while not self.told:
+            self.supervisor.revive(self.say)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(LOOK, left))
+        raise Stopped
+
+    def wait_until_ready(self) -> None:
+        """Return when the API answers and every worker takes tasks. Raises Stopped."""
+        while not (api_answers() and workers_answer(self.supervisor.processes)):
+            self.tend()
+
+    def tend_for_ever(self) -> None:
+        """Keep everything running. Raises Stopped when told to stop."""
+        while True:
+            self.tend(60)
+
+
+def api_answers() -> bool:
+    """Whether the API is there, with its database, broker and migrations."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104 -- compared with
+    connection = http.client.HTTPConnection(host, settings.PORT, timeout=PATIENCE)
+    try:
+        # by a name that is always answered to
+        connection.request("GET", "/readyz", headers={"Host": "localhost"})
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def workers_answer(expected: Sequence[Process]) -> bool:
+    """Whether every Celery worker of ours takes tasks."""
+    from celery_config import app
+
+    nodes = [process.node for process in expected if process.node is not None]
+    answers = app.control.ping(destination=nodes, timeout=PATIENCE, limit=len(nodes))
+    return {name for answer in answers for name in answer} >= set(nodes)
+
+
+def refuse_taken_ports() -> None:
+    """Raise ImproperlyConfigured when somebody else listens where we must."""
+    for name in ("PORT", "FLOWER_PORT"):
+        port = getattr(settings, name)
+        if not can_listen(port, settings.HOST):
+            raise ImproperlyConfigured(f"{name}={port}: another program listens there; allowed: a free port")
