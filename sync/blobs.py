@@ -104,7 +104,7 @@ def _insert(cursor: Any, account_id: int, rows: list[tuple[bytes, int, bytes]]) 
     if not rows:
         return
     cursor.execute(
-        f"INSERT INTO {Blob._meta.db_table} (account_id, sha256, number, data)"  # noqa: S608 - our own table
+        f"INSERT INTO {Blob._meta.db_table} (account_id, sha256, number, data)"
         " SELECT %s, sha256, number, data FROM unnest(%s::bytea[], %s::int[], %s::bytea[])"
         " AS t(sha256, number, data) ON CONFLICT DO NOTHING",
         [account_id, *map(list, zip(*rows, strict=True))],

@@ -44,6 +44,8 @@ def _find_fault(text: str) -> str:
         return 'an address needs an "@"'
     if any(separator in text for separator in ",;") and text.count("@") > 1:
         return "more than one address given"
+    if "@" in local and '"' not in local:
+        return 'more than one "@"'
     if not local:
         return 'no name before the "@"'
     if not re.fullmatch(r"[^\s.@]+(\.[^\s.@]+)*>?", domain):

@@ -12,7 +12,7 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,22 +58,23 @@ class Answer:
 class ImapWire(imaplib.IMAP4):
     """A connection on a socket that is open already. Raises MailErrors only, with `stage` while it is set."""
 
-    def __init__(self, sock: socket.socket, *, timeout: float, deadline: float | None, stage: Stage) -> None:
+    def __init__(self, sock: socket.socket, *, host: str, port: int, timeout: float, deadline: float) -> None:
         #: Seconds a single wait may take.
         self.timeout = timeout
         #: time.monotonic() by which everything must be done, while connecting; None: no such limit.
-        self.deadline = deadline
-        self.stage: Stage | None = stage
+        self.deadline: float | None = deadline
+        self.stage: Stage | None = "connect"
         #: A command is under way, or the connection broke: nothing more can be asked.
         self.busy = False
         self._data = b""
         self._at = 0
         self._opened = sock
-        super().__init__()
+        super().__init__(host, port)
 
     # What imaplib calls while logging in
 
     def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
+        """Take the socket and look at the greeting."""
         self.host, self.port, self.sock = host, port, self._opened
         greeting = self.read_line(most=MOST_GREETING)
         found = _GREETING.match(greeting)
@@ -93,6 +94,7 @@ class ImapWire(imaplib.IMAP4):
 
     def send(self, data: bytes) -> None:  # type: ignore[override]
         try:
+            self.sock.settimeout(self._patience())
             self.sock.sendall(data)
         except OSError as error:
             raise self._broken(f"sending: {error}") from error
@@ -112,6 +114,7 @@ class ImapWire(imaplib.IMAP4):
         if self._at < len(self._data):
             # whoever injects plain text here wants it taken for the server's word under TLS
             raise ServerMisbehaved("answers after STARTTLS before TLS began", stage=self.stage)
+        self.sock.settimeout(self._patience())
         self.sock = ssl_context.wrap_socket(self.sock, server_hostname=self.host)
         self._tls_established = True
         self._get_capabilities()
@@ -146,18 +149,23 @@ class ImapWire(imaplib.IMAP4):
         self.shutdown()
         return Unreachable(why, stage=self.stage)
 
+    def _patience(self) -> float:
+        """Return the seconds the next wait may take."""
+        if self.deadline is None:
+            return self.timeout
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise self._broken("the server took too long")
+        return min(self.timeout, left)
+
     def _fill(self) -> None:
         """Read once from the socket, behind what is there."""
-        timeout = self.timeout
-        if self.deadline is not None:
-            timeout = min(timeout, self.deadline - time.monotonic())
-        if timeout <= 0:
-            raise self._broken("the server took too long")
+        timeout = self._patience()
         try:
             self.sock.settimeout(timeout)
             chunk = self.sock.recv(CHUNK)
         except TimeoutError as error:
-            raise self._broken(f"no answer within {timeout:.0f} s") from error
+            raise self._broken(f"no answer within {timeout:.1f} s") from error
         except OSError as error:
             raise self._broken(f"reading: {error}") from error
         if not chunk:
@@ -249,7 +257,7 @@ class ImapWire(imaplib.IMAP4):
             pieces.append(line)
         return pieces
 
-    def ask(self, command: bytes, *, asked: str = "") -> Answer:
+    def ask(self, command: bytes) -> Answer:
         """Send one command and return its answer, whatever its status."""
         return self.pipeline([command])[0]
 
@@ -317,30 +325,32 @@ class ImapWire(imaplib.IMAP4):
         found = _BYE.match(line)
         return refusal(b"BYE", found[1] if found else b"", asked="server", stage=self.stage)
 
-    def idle(self, seconds: float) -> Iterator[bytes]:
-        """IDLE (RFC 2177) and yield untagged lines until `seconds` have passed or the caller has heard enough."""
+    def idle(self, seconds: float, is_news: Callable[[bytes], bool]) -> bool:
+        """IDLE (RFC 2177) until `is_news` likes an untagged line, or for `seconds`; True when it liked one."""
         (tag,) = self._start([b"IDLE"])
         ends = time.monotonic() + seconds
-        answer = Answer()
-        continued = self.read_line()
-        while continued.startswith(b"* "):
-            yield continued
-            continued = self.read_line()
-        if not continued.startswith(b"+"):
-            self.shutdown()
-            raise ServerMisbehaved(f"IDLE: {continued[:80]!r}", stage=self.stage)
-        yield from self._idle_lines(ends)
-        self.send(b"DONE\r\n")
-        for pieces in self._until(tag, answer):
-            if isinstance(pieces[0], bytes):
-                yield pieces[0]
-        self.busy = False
-
-    def _idle_lines(self, ends: float) -> Iterator[bytes]:
-        while (left := ends - time.monotonic()) > 0 and self.wait_readable(left):
-            pieces = self.read_pieces()
-            line = pieces[0]
+        news = self._idle_begun(is_news)
+        while not news and (left := ends - time.monotonic()) > 0 and self.wait_readable(left):
+            line = self.read_pieces()[0]
             assert isinstance(line, bytes)
             if line[2:5].upper() == b"BYE":
                 raise self._said_bye(line)
-            yield line
+            news = is_news(line)
+        self.send(b"DONE\r\n")
+        for pieces in self._until(tag, Answer()):
+            line = pieces[0]
+            assert isinstance(line, bytes)
+            news = is_news(line) or news
+        self.busy = False
+        return news
+
+    def _idle_begun(self, is_news: Callable[[bytes], bool]) -> bool:
+        news = False
+        while (line := self.read_line()).startswith(b"* "):
+            if line[2:5].upper() == b"BYE":
+                raise self._said_bye(line)
+            news = is_news(line) or news
+        if not line.startswith(b"+"):
+            self.shutdown()
+            raise ServerMisbehaved(f"IDLE: {line[:80]!r}", stage=self.stage)
+        return news

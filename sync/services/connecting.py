@@ -10,14 +10,14 @@ from typing import Any, cast
 from django.conf import settings
 
 from accounts.changelog.recorder import lock_account
-from accounts.discovery import Servers, discover
 from accounts.services import NewAccount, store_account
 from project.postgres import give_back
 from project.shards import on_shard
 from sync.errors import BadCredentials, MailError, Unreachable
-from sync.mime import check_typed_address
+from sync.mime.typed import check_typed_address
 from sync.models import AccountSync, SyncState
 from sync.providers import open_session
+from sync.providers.addresses import check_host
 from sync.providers.base import Login, Security
 from sync.services.leases import ClockTimestamp
 from sync.services.schedule import enqueue_accounts, raise_request
@@ -109,10 +109,13 @@ def _completed(request: ConnectRequest) -> ConnectRequest:
         smtp_username=request.smtp_username or username,
         smtp_password=request.smtp_password or request.imap_password,
     )
-    return _with_security(filled if filled.imap_host else _with_hosts(filled, discover(email)))
+    return _with_security(filled if filled.imap_host else _with_hosts(filled))
 
 
-def _with_hosts(request: ConnectRequest, found: Servers) -> ConnectRequest:
+def _with_hosts(request: ConnectRequest) -> ConnectRequest:
+    from accounts.discovery import discover
+
+    found = discover(request.email)
     return replace(
         request,
         imap_host=found.imap_host,
@@ -153,7 +156,7 @@ def _prove_imap(request: ConnectRequest) -> None:
             username=request.imap_username,
             password=request.imap_password,
             verify_certificates=request.verify_certificates,
-            private_networks=tuple(settings.ALLOWED_PRIVATE_NETWORKS),
+            private_networks=tuple(map(str, settings.ALLOWED_PRIVATE_NETWORKS)),
             timeout=PATIENCE,
         )
     )
@@ -168,15 +171,13 @@ def _prove_imap(request: ConnectRequest) -> None:
 
 def _prove_smtp(request: ConnectRequest) -> None:
     """Log in to the SMTP server and hang up; sending nothing."""
-    from sync.providers.addresses import check_host
-
     assert request.smtp_host is not None
     assert request.smtp_port is not None
     try:
         check_host(
             request.smtp_host,
             request.smtp_port,
-            tuple(settings.ALLOWED_PRIVATE_NETWORKS),
+            tuple(map(str, settings.ALLOWED_PRIVATE_NETWORKS)),
             plain=request.smtp_security == "none",
         )
         _log_in_to_smtp(request, request.smtp_host, request.smtp_port)

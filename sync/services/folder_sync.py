@@ -55,9 +55,8 @@ def sync_folder(lease: Lease) -> FolderReport:
 
     Raises any MailError, and LeaseLost. A slice ends after SLICE seconds with `more`.
     """
-    assert lease.folder_id is not None
     until = time.monotonic() + SLICE
-    folder = Folder.objects.select_related("sync_state").get(pk=lease.folder_id)
+    folder = Folder.objects.select_related("sync_state").get(pk=lease.folder)
     state = folder.sync_state
     asked = AccountSync.objects.values_list("requested", flat=True).get(account_id=lease.account_id)
     began = timezone.now()
@@ -68,7 +67,7 @@ def sync_folder(lease: Lease) -> FolderReport:
             return FolderReport(0, 0, 0, more=True, provable=False)
         if delta.reset:
             _reattach(lease, remote, folder, delta)
-        plan = plan_folder(_held_copies(lease.folder_id, delta), delta)
+        plan = plan_folder(_held_copies(lease.folder, delta), delta)
         _commit_known(lease, plan, delta)
         arrived, left = _bring_in(lease, remote, folder, plan.new, until)
         more = left or delta.more
@@ -86,7 +85,7 @@ def _suddenly_empty(state: SyncState, delta: FolderDelta) -> bool:
 def _commit_doubt(lease: Lease) -> None:
     with lock_account(lease.account_id):
         confirm_lease(lease)
-        SyncState.objects.filter(folder_id=lease.folder_id).update(seemed_empty=True)
+        SyncState.objects.filter(folder_id=lease.folder).update(seemed_empty=True)
 
 
 def _held_copies(folder_id: int, delta: FolderDelta) -> dict[str, frozenset[str]]:
@@ -106,35 +105,33 @@ def _commit_known(lease: Lease, plan: FolderPlan, delta: FolderDelta) -> None:
         if delta.present is not None:
             known["messages_known"] = len(delta.present)
         else:
-            held = FolderMessage.objects.filter(folder_id=lease.folder_id).count()
+            held = FolderMessage.objects.filter(folder_id=lease.folder).count()
             known["messages_known"] = held + len(plan.new)
-        SyncState.objects.filter(folder_id=lease.folder_id).update(**known)
+        SyncState.objects.filter(folder_id=lease.folder).update(**known)
 
 
 def forget_copies(lease: Lease, remote_ids: Iterable[str]) -> set[int]:
     """Drop copies that vanished from the lease's folder; return their messages, to be refreshed."""
-    assert lease.folder_id is not None
-    copies = FolderMessage.objects.filter(folder_id=lease.folder_id, remote_id__in=list(remote_ids))
+    copies = FolderMessage.objects.filter(folder_id=lease.folder, remote_id__in=list(remote_ids))
     rows = list(copies.values_list("message_id", "flags"))
     if rows:
         copies.delete()
-        count_copies(lease.folder_id, total=-len(rows), unread=-sum(is_unseen(flags) for _, flags in rows))
+        count_copies(lease.folder, total=-len(rows), unread=-sum(is_unseen(flags) for _, flags in rows))
     return {message_id for message_id, _ in rows}
 
 
 def change_flags(lease: Lease, flags: Mapping[str, frozenset[str]]) -> set[int]:
     """Set the flags of copies in the lease's folder; return their messages, to be refreshed."""
-    assert lease.folder_id is not None
     if not flags:
         return set()
-    copies = list(FolderMessage.objects.filter(folder_id=lease.folder_id, remote_id__in=list(flags)))
+    copies = list(FolderMessage.objects.filter(folder_id=lease.folder, remote_id__in=list(flags)))
     unread = 0
     for copy in copies:
         now = flags[copy.remote_id]
         unread += is_unseen(now) - is_unseen(copy.flags)
         copy.flags = sorted(now)
     FolderMessage.objects.bulk_update(copies, ["flags"], batch_size=500)
-    count_copies(lease.folder_id, total=0, unread=unread)
+    count_copies(lease.folder, total=0, unread=unread)
     return {copy.message_id for copy in copies}
 
 
@@ -235,7 +232,7 @@ def _commit_compared(lease: Lease, *, asked: int, began: datetime) -> None:
     """Nothing is missing any more: the comparison that began after request `asked` is complete."""
     with lock_account(lease.account_id):
         confirm_lease(lease)
-        mine = SyncState.objects.filter(folder_id=lease.folder_id)
+        mine = SyncState.objects.filter(folder_id=lease.folder)
         mine.update(complete=True, looked=asked, looked_at=began)
 
 

@@ -82,7 +82,7 @@ def delete_messages(account_id: int, rows: Sequence[tuple[int, bytes, int]]) -> 
     Message.objects.filter(pk__in=[pk for pk, _, _ in rows]).delete()
     with connections[router.db_for_write(Blob)].cursor() as cursor:
         cursor.execute(
-            f"DELETE FROM {Blob._meta.db_table} WHERE account_id = %s AND sha256 = ANY(%s)",  # noqa: S608 - our table
+            f"DELETE FROM {Blob._meta.db_table} WHERE account_id = %s AND sha256 = ANY(%s)",
             [account_id, hashes],
         )
     refresh_threads(account_id, {thread_id for _, _, thread_id in rows})

@@ -81,8 +81,7 @@ def store_arrivals(lease: Lease, arrivals: Sequence[Arrival]) -> int:
     Call inside `lock_account`, the lease confirmed. One message per distinct raw mail: a mail already known becomes one
     more copy.
     """
-    account_id, folder_id = lease.account_id, lease.folder_id
-    assert folder_id is not None
+    account_id, folder_id = lease.account_id, lease.folder
     known = _known(account_id, [one.frames.sha256 for one in arrivals if one.frames is not None])
     fresh: dict[bytes, list[Arrival]] = {}
     copies: list[tuple[Arrival, int]] = []

@@ -44,6 +44,13 @@ class Lease:
     folder_id: int | None
     token: uuid.UUID = field(default_factory=uuid.uuid4)
 
+    @property
+    def folder(self) -> int:
+        """The folder's id, where the lease is of a folder."""
+        if self.folder_id is None:
+            raise TypeError(f"the lease of account {self.account_id} is of no folder")
+        return self.folder_id
+
 
 def _rows(account_id: int, folder_id: int | None) -> models.QuerySet[Any]:
     if folder_id is None:

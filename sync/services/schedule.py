@@ -46,7 +46,8 @@ ROUND = 1000
 
 def backoff(failures: int) -> timedelta:
     """How long to wait after so many failures in a row."""
-    return min(FIRST_BACKOFF * 2 ** min(max(failures - 1, 0), 20), LAST_BACKOFF)
+    doublings = min(max(failures - 1, 0), 20)
+    return min(FIRST_BACKOFF * (1 << doublings), LAST_BACKOFF)
 
 
 def request_pass(*, account_id: int) -> int:
@@ -143,8 +144,7 @@ def release_folder(lease: Lease, *, provable: bool, more: bool = False) -> None:
     wait = timedelta(0) if more else NET_COMPARE if provable else FULL_COMPARE
     released = release(lease, next_sync_at=ClockTimestamp() + wait, failures=0, last_error="")
     if released and more:
-        assert lease.folder_id is not None
-        enqueue_folders([lease.folder_id])
+        enqueue_folders([lease.folder])
 
 
 def release_account(lease: Lease, *, active: bool) -> None:

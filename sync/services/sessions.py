@@ -82,7 +82,7 @@ def login_of(account: Account) -> Login:
         username=given["imap_username"],
         password=secrets["imap_password"],
         verify_certificates=given.get("verify_certificates", True),
-        private_networks=tuple(settings.ALLOWED_PRIVATE_NETWORKS),
+        private_networks=tuple(map(str, settings.ALLOWED_PRIVATE_NETWORKS)),
         timeout=30.0,
     )
 

@@ -89,7 +89,7 @@ def _add_keys(account_id: int, keys: list[tuple[bytes, int]]) -> None:
     if keys:
         with connections[router.db_for_write(ThreadKey)].cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {ThreadKey._meta.db_table} (account_id, key, thread_id)"  # noqa: S608 - our own table
+                f"INSERT INTO {ThreadKey._meta.db_table} (account_id, key, thread_id)"
                 " SELECT %s, key, thread FROM unnest(%s::bytea[], %s::bigint[]) AS t(key, thread)",
                 [account_id, *map(list, zip(*keys, strict=True))],
             )
@@ -126,7 +126,7 @@ SET subject = f.subject, latest_date = f.latest_date, earliest_message_date = f.
 FROM facts f LEFT JOIN places p USING (thread_id)
 WHERE t.id = f.thread_id
 RETURNING t.id
-"""  # noqa: S608 - our own tables
+"""
 
 
 def refresh_threads(account_id: int, thread_ids: Iterable[int], *, made: Iterable[int] = ()) -> None:

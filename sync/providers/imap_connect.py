@@ -1,0 +1,253 @@
+"""Connecting and logging in to an IMAP server: addresses, TLS, LOGIN and AUTHENTICATE, within CONNECT_SECONDS."""
+
+from __future__ import annotations
+
+import imaplib
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+from imapclient import IMAPClient
+
+from sync.errors import AccessDisabled, BadCredentials, MailError, ServerMisbehaved, Unreachable
+from sync.providers.base import Login
+from sync.providers.imap_wire import ImapWire
+
+#: Seconds from looking up the name to the end of the login; whoever connects an account waits for it.
+CONNECT_SECONDS = 18.0
+#: Seconds of those for looking up the name.
+RESOLVE_SECONDS = 8.0
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class ImapClient(IMAPClient):  # type: ignore[misc]
+    """IMAPClient over a socket that is open already; it logs in, and `wire` is used from then on."""
+
+    def __init__(self, wire: ImapWire) -> None:
+        self.wire = wire
+        super().__init__(wire.host, wire.port, ssl=False, timeout=wire.timeout)
+        # IMAPClient makes imaplib format every line for a log that nobody reads
+        wire.debug = 0
+
+    def _create_IMAP4(self) -> ImapWire:  # noqa: N802  # IMAPClient's name
+        return self.wire
+
+
+def connect(login: Login) -> tuple[ImapWire, frozenset[str]]:
+    """Log in; return the connection and the capabilities offered afterwards, upper case. Raises any MailError."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    addresses = _allowed(_resolve(login, deadline), login)
+    sock = _open_socket(addresses, login, deadline)
+    wire: ImapWire | None = None
+    try:
+        if login.security == "tls":
+            sock = _start_tls(sock, login, deadline)
+        with _as_mail_error(None):
+            wire = ImapWire(sock, host=login.host, port=login.port, timeout=login.timeout, deadline=deadline)
+        return wire, _log_in(wire, login)
+    except BaseException:
+        wire.shutdown() if wire else sock.close()
+        raise
+
+
+def _log_in(wire: ImapWire, login: Login) -> frozenset[str]:
+    with _as_mail_error(wire):
+        client = ImapClient(wire)
+        if login.security == "starttls":
+            _upgrade(client, wire, login)
+        wire.stage = "login"
+        if wire.state == "NONAUTH":
+            _authenticate(client, wire, login)
+        offered = frozenset(name.decode("ascii", "replace") for name in client.capabilities())
+    wire.stage = wire.deadline = None
+    return offered
+
+
+# Where to
+
+
+def _resolve(login: Login, deadline: float) -> list[Address]:
+    """Look the host up, at most RESOLVE_SECONDS: the system's resolver knows no timeout, so it gets a thread."""
+    found: list[Address] = []
+    failed: list[OSError | UnicodeError] = []
+
+    def look_up() -> None:
+        try:
+            entries = socket.getaddrinfo(login.host, login.port, type=socket.SOCK_STREAM)
+            found.extend(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries)
+        except (OSError, UnicodeError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=look_up, name=f"resolve {login.host}", daemon=True)
+    thread.start()
+    thread.join(min(RESOLVE_SECONDS, login.timeout, deadline - time.monotonic()))
+    if failed:
+        raise Unreachable(f"{login.host}: {failed[0]}", stage="resolve") from failed[0]
+    if not found:
+        raise Unreachable(f"{login.host}: the name was not found in time", stage="resolve")
+    return list(dict.fromkeys(found))
+
+
+def _allowed(addresses: Sequence[Address], login: Login) -> list[Address]:
+    """Return the addresses we may connect to; AccessDisabled when there is none.
+
+    Private ones, and unencrypted connections at all, only inside `private_networks`: whoever may add accounts
+    must not reach what only this machine reaches.
+    """
+    networks = [ipaddress.ip_network(network, strict=False) for network in login.private_networks]
+
+    def inside(address: Address) -> bool:
+        return any(address.version == network.version and address in network for network in networks)
+
+    private = login.security != "none"
+    allowed = [one for one in addresses if inside(one) or (private and all(map(_is_public, _meant(one))))]
+    if not allowed:
+        why = "is not public" if private else "may not be used without TLS"
+        raise AccessDisabled(
+            f"{login.host} ({addresses[0]}) {why} and is outside ALLOWED_PRIVATE_NETWORKS", stage="resolve"
+        )
+    return allowed
+
+
+def _is_public(address: Address) -> bool:
+    return address.is_global and not address.is_multicast
+
+
+def _meant(address: Address) -> list[Address]:
+    """Return the address and the IPv4 address inside it, which is where the packets go."""
+    inner: list[Address] = [address]
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return [address.ipv4_mapped]
+        if address.sixtofour:
+            inner.append(address.sixtofour)
+        if address.teredo:
+            inner.extend(address.teredo)
+        if address in _NAT64:
+            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return inner
+
+
+def _open_socket(addresses: Sequence[Address], login: Login, deadline: float) -> socket.socket:
+    """Connect to the first address that answers; each gets its share of the time left."""
+    failure: OSError | None = None
+    for place, address in enumerate(addresses):
+        left = (deadline - time.monotonic()) / (len(addresses) - place)
+        try:
+            sock = socket.create_connection((str(address), login.port), timeout=max(0.1, min(left, login.timeout)))
+        except OSError as error:
+            failure = error
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            return sock
+    raise Unreachable(f"{login.host}:{login.port}: {failure}", stage="connect") from failure
+
+
+# TLS
+
+
+@lru_cache(maxsize=2)
+def tls_context(*, verify: bool) -> ssl.SSLContext:
+    """Return the one context of this process for a way of verifying: each costs 825 KB and 25 ms."""
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _start_tls(sock: socket.socket, login: Login, deadline: float) -> ssl.SSLSocket:
+    sock.settimeout(max(0.1, min(login.timeout, deadline - time.monotonic())))
+    with _as_tls_error(login):
+        return tls_context(verify=login.verify_certificates).wrap_socket(sock, server_hostname=login.host)
+
+
+def _upgrade(client: ImapClient, wire: ImapWire, login: Login) -> None:
+    wire.stage = "tls"
+    if wire.state != "NONAUTH":
+        # RFC 9051 11.1: who is greeted as logged in cannot start TLS; an attacker would greet us so
+        raise ServerMisbehaved("the server greets with PREAUTH, so TLS cannot be started", stage="tls")
+    if not client.has_capability("STARTTLS"):
+        raise AccessDisabled(f"{login.host} does not offer STARTTLS", stage="tls")
+    with _as_tls_error(login):
+        client.starttls(tls_context(verify=login.verify_certificates))
+
+
+@contextmanager
+def _as_tls_error(login: Login) -> Iterator[None]:
+    """Turn what TLS raises into MailErrors. A bad certificate needs the owner, everything else may pass."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise AccessDisabled(f"the certificate of {login.host}: {error.verify_message}", stage="tls") from error
+    except TimeoutError as error:
+        raise Unreachable(f"{login.host}: no answer to TLS in time", stage="tls") from error
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise Unreachable(f"{login.host} closed the connection during TLS", stage="tls") from error
+    except ssl.SSLError as error:
+        raise ServerMisbehaved(f"{login.host} does not speak TLS there: {error.reason}", stage="tls") from error
+    except OSError as error:
+        raise Unreachable(f"{login.host}: {error}", stage="tls") from error
+    except ValueError as error:
+        # the ssl module refuses host names such as "" or ".example"
+        raise Unreachable(f"{login.host} is no name for TLS", stage="tls") from error
+
+
+# Logging in
+
+
+def _authenticate(client: ImapClient, wire: ImapWire, login: Login) -> None:
+    """Log in by AUTHENTICATE PLAIN (RFC 4616), which takes every letter, else by LOGIN."""
+    offered = {name.decode("ascii", "replace") for name in client.capabilities()}
+    try:
+        if "AUTH=PLAIN" in offered:
+            _authenticate_plain(client, wire, login, at_once="SASL-IR" in offered)
+        elif "LOGINDISABLED" in offered:
+            raise AccessDisabled(f"{login.host} takes no passwords this way", stage="login")
+        else:
+            _login_plain(client, wire, login)
+    except MailError as error:
+        if login.password and login.password in str(error):
+            # a server that repeats what it got
+            error.args = (str(error).replace(login.password, "***"),)
+        raise
+
+
+def _authenticate_plain(client: ImapClient, wire: ImapWire, login: Login, *, at_once: bool) -> None:
+    if "\0" in login.username + login.password:
+        raise BadCredentials("a user name or password with a NUL cannot be sent", stage="login")
+    if not at_once:
+        client.plain_login(login.username, login.password)
+        return
+    # RFC 4959: without waiting for the server to ask
+    secret = b64encode(f"\0{login.username}\0{login.password}".encode()).decode("ascii")
+    wire._simple_command("AUTHENTICATE", "PLAIN", secret)
+    wire.state = "AUTH"
+
+
+def _login_plain(client: ImapClient, wire: ImapWire, login: Login) -> None:
+    if any(letter in "\0\r\n" for letter in login.username + login.password):
+        raise BadCredentials("a user name or password with a line break cannot be sent", stage="login")
+    quoted = login.username.replace("\\", "\\\\").replace('"', '\\"')
+    # IMAPClient quotes the password alone, and imaplib would refuse letters outside ASCII
+    wire._encoding = "utf-8"
+    client.login(f'"{quoted}"', login.password)
+
+
+@contextmanager
+def _as_mail_error(wire: ImapWire | None) -> Iterator[None]:
+    """Turn what imaplib itself raises into ServerMisbehaved; the wire raises MailErrors already."""
+    try:
+        yield
+    except imaplib.IMAP4.error as error:
+        stage = wire.stage if wire else "connect"
+        raise ServerMisbehaved(f"unexpected answer: {error}", stage=stage) from error

@@ -1,0 +1,250 @@
+"""Listing folders and their status: LIST, NAMESPACE, SPECIAL-USE, STATUS (RFC 3501, 2342, 5258, 5819, 6154, 8474)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from sync.errors import ServerMisbehaved
+from sync.providers.base import FolderListing, FolderStatus, RemoteFolder, Role
+from sync.providers.imap_names import decode_name, quote_name, readable_name
+from sync.providers.imap_parse import Atom, Garbled, Pieces, number, pairs, parse_values
+from sync.providers.imap_refusals import refusal
+from sync.providers.imap_roles import fold, guess_roles, told_role
+from sync.providers.imap_wire import Answer, ImapWire
+
+#: First levels below which some servers keep every folder of the owner.
+_HOLDERS = frozenset({"inbox", "[gmail]", "[google mail]"})
+_UNSELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
+
+
+@dataclass(slots=True)
+class Namespaces:
+    """Prefixes of mailbox names (RFC 2342), as refs. Without NAMESPACE everything is the owner's."""
+
+    personal: list[str] = field(default_factory=lambda: [""])
+    foreign: list[str] = field(default_factory=list)
+
+    def is_foreign(self, ref: str) -> bool:
+        """True for folders of other users and shared ones: they hold no role of this mailbox."""
+        return any(ref.startswith(prefix) or ref == prefix[:-1] for prefix in self.foreign if prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A STATUS answer: the public part, and the MAILBOXID (RFC 8474) where it was asked for."""
+
+    status: FolderStatus
+    mailbox_id: str | None
+
+
+def status_items(powers: frozenset[str]) -> bytes:
+    """Return the items to ask STATUS for."""
+    items = [b"MESSAGES", b"UNSEEN", b"UIDNEXT", b"UIDVALIDITY"]
+    if "CONDSTORE" in powers:
+        items.append(b"HIGHESTMODSEQ")
+    if "OBJECTID" in powers:
+        items.append(b"MAILBOXID")
+    return b"(" + b" ".join(items) + b")"
+
+
+# STATUS
+
+
+def ask_status(wire: ImapWire, refs: Sequence[str], powers: frozenset[str], *, first: bytes = b"") -> dict[str, Status]:
+    """Ask for the status of folders in one round trip; refused ones are left out.
+
+    `first`: a command to send ahead, in the same round trip.
+    """
+    items = status_items(powers)
+    commands = [first] if first else []
+    commands += [b"STATUS " + quote_name(ref) + b" " + items for ref in refs]
+    answers = wire.pipeline(commands)[len(commands) - len(refs) :]
+    found: dict[str, Status] = {}
+    for ref, answer in zip(refs, answers, strict=True):
+        if not answer.ok:
+            _raise_if_throttled(answer)
+            continue
+        # answers come in the order of the commands, and some servers spell the name in another way than asked
+        for told in read_statuses(answer.lines).values():
+            found[ref] = told
+    return found
+
+
+def _raise_if_throttled(answer: Answer) -> None:
+    if answer.code in {b"THROTTLED", b"LIMIT", b"UNAVAILABLE", b"OVERQUOTA"}:
+        raise refusal(answer.status, answer.text, asked="STATUS", stage=None)
+
+
+def read_statuses(lines: Iterable[Pieces]) -> dict[str, Status]:
+    """Return ref -> status of the STATUS answers among `lines`; unreadable ones are left out."""
+    found: dict[str, Status] = {}
+    for pieces in lines:
+        if not _is_answer(pieces, b"STATUS"):
+            continue
+        try:
+            _, _, name, *rest = parse_values(pieces)
+        except ValueError:
+            continue
+        if isinstance(name, bytes) and rest:
+            found[decode_name(name)] = _read_status(rest[-1])
+    return found
+
+
+def _read_status(items: object) -> Status:
+    told = dict(pairs(items))
+    mailbox_id = told.get(b"MAILBOXID")
+    if isinstance(mailbox_id, list) and mailbox_id:
+        mailbox_id = mailbox_id[0]
+    status = FolderStatus(
+        messages=number(told.get(b"MESSAGES")),
+        unseen=number(told.get(b"UNSEEN")),
+        uidnext=number(told.get(b"UIDNEXT")) or None,
+        uidvalidity=number(told.get(b"UIDVALIDITY")) or None,
+        # 0: the folder keeps no modification sequences (RFC 7162 3.1.2.2)
+        highestmodseq=number(told.get(b"HIGHESTMODSEQ")) or None,
+    )
+    return Status(status, mailbox_id.decode("ascii", "replace") if isinstance(mailbox_id, bytes) else None)
+
+
+# LIST
+
+
+def list_folders(wire: ImapWire, powers: frozenset[str], namespaces: Namespaces) -> FolderListing:
+    """List every folder, with roles and status. Raises ServerMisbehaved for an answer that cannot be the truth."""
+    answer = wire.require(_list_command(powers), asked="LIST")
+    listed = _read_list(answer.lines)
+    for prefix in namespaces.personal:
+        if prefix and not any(ref.startswith(prefix) for ref in listed):
+            # a namespace that LIST "" "*" leaves out must be asked for by its prefix
+            more = wire.require(b"LIST " + quote_name(prefix) + b" *", asked="LIST")
+            listed |= _read_list(more.lines, may_be_empty=True)
+    listed.setdefault("INBOX", RemoteFolder("INBOX", ("INBOX",), _common_delimiter(listed.values()), (), "inbox"))
+    statuses = read_statuses(answer.lines)
+    missing = [ref for ref, folder in listed.items() if folder.selectable and ref not in statuses]
+    if missing:
+        statuses |= ask_status(wire, missing, powers)
+    folders = _with_roles([_with_stable_id(folder, statuses.get(folder.ref)) for folder in listed.values()], namespaces)
+    return FolderListing(folders, {ref: told.status for ref, told in statuses.items() if ref in listed})
+
+
+def _list_command(powers: frozenset[str]) -> bytes:
+    if "LIST-EXTENDED" not in powers:
+        return b'LIST "" "*"'
+    wanted = [b"CHILDREN"]
+    if "SPECIAL-USE" in powers:
+        wanted.append(b"SPECIAL-USE")
+    if "LIST-STATUS" in powers:
+        wanted.append(b"STATUS " + status_items(powers))
+    return b'LIST "" "*" RETURN (' + b" ".join(wanted) + b")"
+
+
+def _read_list(lines: Iterable[Pieces], *, may_be_empty: bool = False) -> dict[str, RemoteFolder]:
+    """Return ref -> folder. An empty or unreadable listing raises: it must never look like folders that are gone."""
+    found: dict[str, RemoteFolder] = {}
+    for pieces in lines:
+        if not _is_answer(pieces, b"LIST"):
+            continue
+        try:
+            folder = _read_folder(pieces)
+        except Garbled as error:
+            raise ServerMisbehaved(f"LIST answer {pieces[0]!r:.120}: {error}", stage="list") from error
+        if folder is None:
+            continue
+        before = found.get(folder.ref)
+        if before:
+            # listed twice: what one line leaves out the other may say
+            attributes = tuple(dict.fromkeys(before.attributes + folder.attributes))
+            folder = replace(before, attributes=attributes, selectable=before.selectable or folder.selectable)
+        found[folder.ref] = folder
+    if not found and not may_be_empty:
+        raise ServerMisbehaved("LIST names no folder at all, not even INBOX", stage="list")
+    return found
+
+
+def _read_folder(pieces: Pieces) -> RemoteFolder | None:
+    """Read one LIST answer; None for a name that is no folder: NIL, or the empty name of a namespace's root."""
+    head = pieces[0]
+    assert isinstance(head, bytes)
+    # some servers forget to escape the backslash that is their delimiter
+    values = parse_values([head.replace(b' "\\" ', b' "\\\\" '), *pieces[1:]])
+    if len(values) < 5 or not isinstance(values[2], list):
+        raise Garbled("attributes, delimiter and name are not there")
+    attributes, delimiter, name = values[2:5]
+    if name is None or name == b"":
+        return None
+    if not isinstance(name, bytes) or not (delimiter is None or isinstance(delimiter, bytes)):
+        raise Garbled("delimiter or name is no string")
+    spelled = tuple(one.decode("ascii", "replace") for one in attributes if isinstance(one, Atom))
+    ref = decode_name(name)
+    separator = delimiter.decode("ascii", "replace") if delimiter else None
+    return RemoteFolder(
+        ref=ref,
+        levels=_levels(ref, separator),
+        delimiter=separator,
+        attributes=spelled,
+        role=None,
+        selectable=not _UNSELECTABLE & {one.lower() for one in spelled},
+    )
+
+
+def _levels(ref: str, delimiter: str | None) -> tuple[str, ...]:
+    name = readable_name(ref)
+    parts = name.split(delimiter) if delimiter else [name]
+    # doubled and trailing delimiters make levels without a name
+    return tuple(part for part in parts if part) or (name,)
+
+
+def _is_answer(pieces: Pieces, name: bytes) -> bool:
+    head = pieces[0]
+    return isinstance(head, bytes) and head[2 : 3 + len(name)].upper() == name + b" "
+
+
+def _common_delimiter(folders: Iterable[RemoteFolder]) -> str | None:
+    return next((folder.delimiter for folder in folders if folder.delimiter), None)
+
+
+def _with_stable_id(folder: RemoteFolder, told: Status | None) -> RemoteFolder:
+    if told is None:
+        return folder
+    uidvalidity = told.status.uidvalidity
+    return replace(folder, stable_id=told.mailbox_id or (str(uidvalidity) if uidvalidity else None))
+
+
+# Roles
+
+
+def _with_roles(folders: Sequence[RemoteFolder], namespaces: Namespaces) -> tuple[RemoteFolder, ...]:
+    """Give each role to at most one folder: the server's word first, then names; never to another user's folder."""
+    taken: set[Role] = set()
+    told: list[RemoteFolder] = []
+    for folder in folders:
+        role = None if namespaces.is_foreign(folder.ref) else told_role(folder.ref, folder.attributes)
+        if role in taken or not folder.selectable:
+            role = None
+        if role:
+            taken.add(role)
+        told.append(replace(folder, role=role))
+    holders = _HOLDERS | {fold(part) for prefix in namespaces.personal for part in [prefix.rstrip("./\\")] if part}
+    own = [folder for folder in told if not namespaces.is_foreign(folder.ref)]
+    guessed = guess_roles(own, frozenset(holders))
+    return tuple(replace(folder, role=guessed.get(folder.ref, folder.role)) for folder in told)
+
+
+def ask_namespaces(answer: Answer) -> Namespaces:
+    """Read the answer to NAMESPACE; a refused or unreadable one means none."""
+    for pieces in answer.lines:
+        if not _is_answer(pieces, b"NAMESPACE"):
+            continue
+        try:
+            personal, *foreign = parse_values(pieces)[2:5]
+        except ValueError:
+            break
+        return Namespaces(_prefixes(personal) or [""], [prefix for one in foreign for prefix in _prefixes(one)])
+    return Namespaces()
+
+
+def _prefixes(namespace: object) -> list[str]:
+    if not isinstance(namespace, list):
+        return []
+    return [decode_name(one[0]) for one in namespace if isinstance(one, list) and one and isinstance(one[0], bytes)]
