@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.changelog.signals import account_changed
-from project.shards import alias_at_hand, shard_of
+from project.shards import alias_at_hand, alias_of, on_shard, shard_at, shard_of
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def lock_account(*account_ids: int, using: str | None = None) -> Iterator[None]:
 
     The first thing a transaction that writes to logged tables does; heads are taken in the order of ids. Within a held
     lock the same accounts may be named again. Accounts of two shards cannot be locked together.
-    Raises NoHead, and LockOrder where another account was locked before.
+    Inside, queries go to the accounts' shard. Raises NoHead, and LockOrder where another account was locked before.
     """
     accounts = frozenset(account_ids)
     alias = using or alias_of_accounts(accounts)
@@ -97,7 +97,7 @@ def allow_unlogged(reason: str, *, using: str | None = None) -> Iterator[None]:
     log.info("writing past the transaction log: %s", reason, extra={"database": alias})
     before = hold_on(alias)
     hold = Hold(before.accounts if before else frozenset(), unlogged=True)
-    with transaction.atomic(using=alias, savepoint=before is None):
+    with _at_hand(alias), transaction.atomic(using=alias, savepoint=before is None):
         _name_locked(alias, EVERY_ACCOUNT)
         _holds[connections[alias]] = hold
         try:
@@ -124,7 +124,7 @@ def alias_of_accounts(accounts: Iterable[int]) -> str:
     shards = {shard_of(account_id) for account_id in accounts}
     if len(shards) != 1:
         raise LockOrder(f"a lock is of accounts of one shard, not of {len(shards)}")
-    return alias_at_hand(shards.pop() << 48)
+    return alias_of(shards.pop())
 
 
 def _named(accounts: Iterable[int]) -> str:
@@ -135,7 +135,7 @@ def _named(accounts: Iterable[int]) -> str:
 def _holding(alias: str, accounts: frozenset[int], take: Callable[[], None]) -> Iterator[None]:
     connection = connections[alias]
     within = connection.in_atomic_block
-    with transaction.atomic(using=alias):
+    with _at_hand(alias), transaction.atomic(using=alias):
         take()
         hold = _holds[connection] = Hold(accounts)
         try:
@@ -147,6 +147,12 @@ def _holding(alias: str, accounts: frozenset[int], take: Callable[[], None]) -> 
                 transaction.on_commit(partial(announce, account_id), using=alias, robust=True)
         finally:
             _put_back(alias, None)
+
+
+def _at_hand(alias: str) -> AbstractContextManager[object]:
+    """Whoever writes an account's rows reads them in the same database."""
+    shard = shard_at(alias)
+    return nullcontext() if shard is None else on_shard(shard=shard)
 
 
 def announce(account_id: int) -> None:

@@ -117,7 +117,7 @@ class LoggedModel(models.Model):
 
     def _open(self, alias: str) -> AbstractContextManager[None]:
         if self.is_owner() and self._state.adding:
-            if self.pk is None:
+            if not self.pk:
                 self.pk = _next_id(type(self), alias)
             return open_head(self.pk, self.application_id, using=alias)  # type: ignore[attr-defined]
         return door([self._owner()], alias)

@@ -13,11 +13,14 @@ from sync.models import Message, Thread
 DATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def make_account(email: str = "ada@example.org", shard: int = 0) -> Account:
-    """Store an account in a shard."""
-    with on_shard(shard=shard):
-        account = Account(application_id=1, email=email, provider="imap")
-        account.save()
+#: Every database of the tests.
+ALIASES = ["default", "shard_1"]
+
+
+def make_account(email: str = "ada@example.org") -> Account:
+    """Store an account in the shard at hand."""
+    account = Account(application_id=1, email=email, provider="imap")
+    account.save()
     return account
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.core.management import call_command
 from django.db import InternalError, connection, transaction
@@ -13,12 +17,12 @@ from accounts.changelog.logged import LoadRefused
 from accounts.changelog.recorder import allow_unlogged, lock_account
 from accounts.models import Account, Transaction
 from sync.models import Folder, Message, Thread
-from tests.accounts.changelog.rows import kinds, make_account, make_messages
+from tests.accounts.changelog.rows import ALIASES, kinds, make_account, make_messages
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(databases=ALIASES)
 
 
-def plain(model: type) -> QuerySet:
+def plain(model: type[Any]) -> Any:
     """Return a queryset without our doors, as a migration has it."""
     return QuerySet(model)
 
@@ -26,12 +30,13 @@ def plain(model: type) -> QuerySet:
 def test_insert_update_and_delete_past_the_doors_are_refused() -> None:
     account = make_account()
     thread = Thread.objects.create(account_id=account.pk)
-    for write in (
+    writes: list[Callable[[], object]] = [
         lambda: plain(Thread).bulk_create([Thread(account_id=account.pk)]),
         lambda: plain(Thread).filter(pk=thread.pk).update(subject="x"),
         lambda: plain(Thread).filter(pk=thread.pk)._raw_delete("default"),
         lambda: plain(Account).filter(pk=account.pk).update(name="x"),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(InternalError, match=f"account {account.pk} is not locked"), transaction.atomic():
             write()
 
@@ -104,7 +109,7 @@ def test_a_failed_block_leaves_no_lock_behind() -> None:
         Thread.objects.create(account_id=account.pk)
 
 
-def test_fixtures_are_refused(tmp_path) -> None:
+def test_fixtures_are_refused(tmp_path: Path) -> None:
     account = make_account()
     fixture = tmp_path / "threads.json"
     fixture.write_text(f'[{{"model": "sync.thread", "pk": 7, "fields": {{"account": {account.pk}}}}}]')
