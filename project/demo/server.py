@@ -15,6 +15,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from project.demo.faults import Faults
 from project.demo.mailbox import new_mail
@@ -58,7 +59,7 @@ async def _serve(options: argparse.Namespace) -> None:
     )
     async with server:
         _announce(options, server)
-        waits = [asyncio.create_task(stop.wait())]
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
         if options.until_stdin_ends:
             waits.append(asyncio.create_task(_stdin_ended()))
         if options.new_mail_every is not None:
@@ -82,13 +83,12 @@ async def _deliver(server: DemoServer, seconds: float) -> None:
         server.append("INBOX", new_mail(n))
 
 
-async def _stdin_ended() -> bool:
+async def _stdin_ended() -> None:
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.read(1 << 12):
         pass
-    return True
 
 
 def _announce(options: argparse.Namespace, server: DemoServer) -> None:

@@ -59,8 +59,9 @@ class DemoServer(DirectAccess):
     """An IMAP server with one mailbox store per user, on 127.0.0.1.
 
     In a test: `with DemoServer() as server:` (a thread of its own) or `async with DemoServer() as server:`.
-    With `directory`, each folder below it is a mailbox and each .eml file dropped there arrives at once.
-    `sample`: begin with the sample mailbox where there is no mail yet. `tls` alone: TLS from the first byte; with `starttls=True`: after STARTTLS (no login before, where `require_tls`).
+    `directory`: each folder below it is a mailbox, and each .eml file dropped there arrives at once.
+    `sample`: begin with the sample mailbox where there is no mail yet.
+    `tls` alone: TLS from the first byte; with `starttls`: after STARTTLS, and no login before it where `require_tls`.
     """
 
     def __init__(

@@ -74,6 +74,11 @@ def text_part(text: str, *, subtype: str = "plain", charset: str = "utf-8", enco
     return Part(f"text/{subtype}; charset={charset}", headers, data.removesuffix(b"\n"))
 
 
+def html_part(page: str) -> Part:
+    """Return an HTML part in UTF-8."""
+    return text_part(page, subtype="html", encoding="quoted-printable")
+
+
 def file_part(data: bytes, content_type: str, name: str, *, content_id: str | None = None) -> Part:
     """Return an attachment, or with a Content-ID an inline part."""
     disposition = "inline" if content_id else "attachment"

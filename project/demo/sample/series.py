@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from project.demo.sample import attachments
-from project.demo.sample.compose import Letter, Part, Person, file_part, multipart, text_part
+from project.demo.sample.compose import Letter, Part, Person, file_part, html_part, multipart, text_part
 from project.demo.sample.people import (
     OWNER,
     SampleMessage,
@@ -51,7 +51,7 @@ def _newsletters(told: dict[str, Any], now: datetime) -> Iterator[SampleMessage]
         lead = told["leads"][at % len(told["leads"])]
         plain = "\n\n".join([title.upper(), lead, *(f"{brief['head']}\n{brief['text']}" for brief in told["briefs"])])
         page = _newsletter_page(issue, title, lead, told["briefs"])
-        body = multipart("alternative", text_part(plain + "\n"), text_part(page, encoding="quoted-printable"))
+        body = multipart("alternative", text_part(plain + "\n"), html_part(page))
         more = {
             "List-Id": "The Small Museum Weekly <weekly.smallmuseum.example.org>",
             "List-Unsubscribe": f"<https://smallmuseum.example.org/leave/{issue}>",
@@ -114,7 +114,7 @@ def _alerts(told: dict[str, Any], now: datetime) -> Iterator[SampleMessage]:
         check, cause = choose(key, told["checks"]), choose(key + "cause", told["causes"])
         down = moment(now, 1.1 + 5 * at)
         text = f"{check}\n\n{cause}\n\nSince {down:%Y-%m-%d %H:%M} UTC. Seen from 3 of 5 lighthouses.\n"
-        body = multipart("alternative", text_part(text), text_part(as_html(text)))
+        body = multipart("alternative", text_part(text), html_part(as_html(text)))
         more = {"X-Priority": "1", "Auto-Submitted": "auto-generated"}
         letter = Letter(key, writer, [OWNER], f"DOWN: {check}", local(down, writer), body, more=more)
         yield post(letter, "INBOX" if at < 2 else "Archive", now, read_after=1)
@@ -129,7 +129,7 @@ def _receipts(told: dict[str, Any], now: datetime) -> Iterator[SampleMessage]:
         rows = [f"1 x {name:<40} {cents / 100:>8.2f}" for name, cents in bought]
         total = f"Total {sum(cents for _, cents in bought) / 100:.2f}"
         text = "\n".join(["Thank you for your order.", "", *rows, "", total, ""])
-        body = multipart("alternative", text_part(text), text_part(as_html(text)))
+        body = multipart("alternative", text_part(text), html_part(as_html(text)))
         invoice = file_part(
             attachments.pdf(f"Invoice {order}", [*rows, total]), "application/pdf", f"invoice-{order}.pdf"
         )
@@ -159,7 +159,7 @@ def _junk(told: list[dict[str, str]], now: datetime) -> Iterator[SampleMessage]:
         page = f'<html><body><center><font size="7" color="#FF0000"><b>{html.escape(offer["text"])}</b></font></center>'
         page += f'<a href="http://{writer.address.partition("@")[2]}/?u=robin">CLICK</a></body></html>\n'
         content_part = (
-            text_part(page) if at % 2 else multipart("alternative", text_part(offer["text"] + "\n"), text_part(page))
+            html_part(page) if at % 2 else multipart("alternative", text_part(offer["text"] + "\n"), html_part(page))
         )
         again = "Re: " if at >= len(told) else ""
         sent = local(moment(now, 0.7 + 1.6 * at), writer)
@@ -201,7 +201,7 @@ def _invitations(told: list[dict[str, Any]], now: datetime) -> Iterator[SampleMe
             (("Content-Transfer-Encoding", "8bit"),),
             data.replace(b"\r\n", b"\n"),
         )
-        body = multipart("alternative", text_part(text), text_part(as_html(text)), request)
+        body = multipart("alternative", text_part(text), html_part(as_html(text)), request)
         whole = multipart("mixed", body, file_part(data, "application/ics", "invite.ics"))
         sent = local(moment(now, meeting["start"]), writer)
         letter = Letter(key, writer, [OWNER], f"Invitation: {meeting['subject']}", sent, whole)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from project.demo.sample import attachments
-from project.demo.sample.compose import Letter, Part, Person, digest, file_part, multipart, text_part
+from project.demo.sample.compose import Letter, Part, Person, digest, file_part, html_part, multipart, text_part
 from project.demo.sample.people import OWNER, SampleMessage, content, local, moment, people, person, post
 
 
@@ -25,7 +25,7 @@ def letters(now: datetime) -> Iterator[SampleMessage]:
         text = told["text"].strip("\n") + "\n"
         body = text_part(text, charset=told["charset"], encoding=told["encoding"])
         if told.get("html"):
-            body = multipart("alternative", body, text_part(as_html(text)))
+            body = multipart("alternative", body, html_part(as_html(text)))
         key = f"letter {told['from']} {told['subject']}"
         writer = person(told["from"])
         sent = local(moment(now, told["start"]), writer)
@@ -112,10 +112,10 @@ def _content(key: str, mail: dict[str, Any], text: str, writer: Person, when: da
 def _html_part(key: str, mail: dict[str, Any], text: str) -> Part:
     page = as_html(text)
     if "inline" not in mail:
-        return text_part(page)
+        return html_part(page)
     content_id = f"{digest(key)[:12]}@paperkite.test"
     picture = f'<p><img src="cid:{content_id}" alt="{html.escape(mail["inline"])}"></p>\n</body>'
-    shown = text_part(page.replace("</body>", picture))
+    shown = html_part(page.replace("</body>", picture))
     name = mail["inline"].replace(" ", "-") + ".png"
     return multipart("related", shown, file_part(attachments.png(key), "image/png", name, content_id=content_id))
 
