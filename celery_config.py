@@ -1,60 +1,82 @@
-"""The Celery app: queues, how tasks are run, and what beat starts: a handful of entries, one a kind of work.
+"""The Celery app: its settings, its queues, and what beat asks for.
 
-Redis may lose everything; it costs latency only. What is due stands in the database, and beat finds it.
+Queues: `sync.<n>` news of accounts, `backfill.<n>` first mirrors (n < SYNC_PARTITIONS), `maintenance` whatever looks
+for due work. The broker may lose everything: every task is found again from the database.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
-from kombu import Queue
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
-from django.conf import settings
+#: Seconds after which the broker hands out again what a worker took and never finished. Recovery does not wait for it:
+#: leases run out after a minute. A task that runs longer than this would run twice.
+VISIBILITY_SECONDS = 3600
+#: Seconds that the broker may take to connect or to answer.
+BROKER_SECONDS = 5
+#: Seconds after which a round of beat's that no worker has taken is dropped: the next one finds the same work.
+#: Far above the period of most, so that clocks of two hosts may differ.
+EXPIRES_SECONDS = 30
 
-#: Seconds until a task that a dead worker took is handed out again; recovery is the lease's, long before.
-VISIBILITY_TIMEOUT = 3600
-#: Seconds a call to the broker may take.
-SOCKET_TIMEOUT = 10
+
+def transport_options(url: str) -> dict[str, Any]:
+    """Return what the transport of a broker is told; brokers other than Redis keep their own defaults."""
+    if urlsplit(url).scheme not in ("redis", "rediss"):
+        return {}
+    return {
+        "visibility_timeout": VISIBILITY_SECONDS,
+        "socket_timeout": BROKER_SECONDS,
+        "socket_connect_timeout": BROKER_SECONDS,
+        "socket_keepalive": True,
+        # queues are asked in the order in which a worker names them: news before first mirrors
+        "queue_order_strategy": "priority",
+    }
+
+
+def round_of(task: str, *, every: float) -> dict[str, Any]:
+    """Return an entry of beat's: `task` each `every` seconds."""
+    expires = max(EXPIRES_SECONDS, every)
+    return {"task": task, "schedule": every, "options": {"queue": "maintenance", "expires": expires}}
+
 
 app = Celery("mailmirror")
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
+    broker_transport_options=transport_options(settings.CELERY_BROKER_URL),
     broker_connection_retry_on_startup=True,
+    # None: for ever
     broker_connection_max_retries=None,
-    broker_transport_options={
-        "visibility_timeout": VISIBILITY_TIMEOUT,
-        "socket_timeout": SOCKET_TIMEOUT,
-        "socket_connect_timeout": SOCKET_TIMEOUT,
-        "socket_keepalive": True,
-        "health_check_interval": 30,
-    },
-    task_queues=[
-        *(Queue(f"sync.{n}") for n in range(settings.SYNC_PARTITIONS)),
-        *(Queue(f"backfill.{n}") for n in range(settings.SYNC_PARTITIONS)),
-        Queue("maintenance"),
-    ],
-    task_default_queue="maintenance",
-    task_create_missing_queues=False,
-    task_acks_late=True,
+    broker_connection_timeout=BROKER_SECONDS,
+    # who enqueues does not wait for a broker that is down: beat finds the work in the database
+    task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2},
+    result_backend=None,
     task_ignore_result=True,
-    task_send_sent_event=True,
-    task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2},
-    worker_prefetch_multiplier=1,
-    worker_send_task_events=True,
-    worker_hijack_root_logger=False,
+    # what a worker had when it died is done again: every task is idempotent
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_enable_prefetch_count_reduction=False,
+    worker_prefetch_multiplier=1,
+    task_default_queue="maintenance",
+    # Flower shows tasks by their events
+    worker_send_task_events=True,
+    task_send_sent_event=True,
+    task_serializer="json",
     accept_content=["json"],
     enable_utc=True,
-    imports=["sync.tasks"],
-    beat_schedule_filename=str(settings.DATA_DIR / "celerybeat-schedule"),
-    beat_max_loop_interval=1,
+    timezone="UTC",
+    # no file: the rounds are short, and a killed beat would leave a broken one
+    beat_scheduler="celery.beat:Scheduler",
     beat_schedule={
-        # each expires before the next but one, so that nothing piles up while no worker runs
-        "due accounts": {"task": "sync.tasks.schedule_due_accounts", "schedule": 1.0, "options": {"expires": 2}},
-        "due folders": {"task": "sync.tasks.schedule_due_folders", "schedule": 5.0, "options": {"expires": 10}},
-        "maintenance": {"task": "sync.tasks.maintain", "schedule": 60.0, "options": {"expires": 120}},
+        "accounts": round_of("sync.tasks.schedule_due_accounts", every=1),
+        "folders": round_of("sync.tasks.schedule_due_folders", every=5),
+        "maintenance": round_of("sync.tasks.maintain", every=60),
     },
 )
+app.autodiscover_tasks()
