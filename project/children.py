@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from project.data_dir import write_whole
 
@@ -44,6 +45,11 @@ class Owner:
 
     uid: int
     gid: int
+
+
+def as_owner(owner: Owner | None) -> dict[str, Any]:
+    """Return what tells `subprocess` to run as this user; None: as we do."""
+    return {} if owner is None else {"user": owner.uid, "group": owner.gid, "extra_groups": []}
 
 
 def boot_id() -> str:
@@ -109,7 +115,7 @@ def spawn(
         start_new_session=True,
         # runs after the change of user, which would undo it
         preexec_fn=tethered(death_signal),
-        **({} if owner is None else {"user": owner.uid, "group": owner.gid, "extra_groups": []}),
+        **as_owner(owner),
     )
 
 

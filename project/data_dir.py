@@ -80,7 +80,7 @@ def free_port(taken: set[int]) -> int:
     # begin at a different place each time: two stacks that start at once should not look at the same ports
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        start = probe.getsockname()[1]
+        start: int = probe.getsockname()[1]
     span = LAST_PORT - FIRST_PORT
     for step in range(span):
         port = FIRST_PORT + (start * 7 + step) % span

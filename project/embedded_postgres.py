@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psycopg2
 
-from project.children import Owner, Record, spawn, stat_fields
+from project.children import Owner, Record, as_owner, spawn, stat_fields
 from project.data_dir import kept_port, secret_path
 from project.env import kept_secret
 
@@ -150,7 +150,7 @@ def own(home: Path, owner: Owner) -> None:
 def can(owner: Owner, test: str, path: Path) -> bool:
     """Whether a user can reach a path: `test` is an operator of test(1)."""
     command = ["/bin/sh", "-c", f'test {test} "$1"', "sh", str(path)]
-    asked = subprocess.run(command, user=owner.uid, group=owner.gid, extra_groups=[], cwd="/", check=False)  # noqa: S603
+    asked = subprocess.run(command, **as_owner(owner), cwd="/", check=False)  # noqa: S603
     return asked.returncode == 0
 
 
@@ -179,7 +179,7 @@ def run_program(where: Place, *command: str, environment: dict[str, str] | None 
         env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **(environment or {})},
         capture_output=True,
         check=False,
-        **({} if where.owner is None else {"user": where.owner.uid, "group": where.owner.gid, "extra_groups": []}),
+        **as_owner(where.owner),
     )
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
@@ -242,9 +242,10 @@ def clear_way(where: Place) -> None:
         return
     if is_postmaster_of(pid, where.data):
         end_server(pid, where.data)
-    elif stat_fields(pid) is not None:
-        # Not removed: PostgreSQL still checks the shared memory it names, which orphans of the server may hold.
-        # No process has this pid.
+    if file.exists():
+        # Its server is dead, or a zombie that nobody has reaped, or the pid is a stranger's by now. Not removed:
+        # PostgreSQL still checks the shared memory it names, which orphans of the server may hold. And no process
+        # has this pid.
         file.write_text("".join([f"{2**31 - 1}\n", *lines[1:]]), encoding="utf-8")
 
 
@@ -324,10 +325,15 @@ class PostgresServer:
 
     def accepts(self) -> bool:
         """Whether the server takes connections; makes the database when it is missing."""
-        port = kept_port(self.data_dir, NAME)
-        login = {"host": "127.0.0.1", "port": port, "user": USER, "password": self.password(), "connect_timeout": 5}
         try:
-            connection = psycopg2.connect(dbname="postgres", **login)
+            connection = psycopg2.connect(
+                dbname="postgres",
+                host="127.0.0.1",
+                port=kept_port(self.data_dir, NAME),
+                user=USER,
+                password=self.password(),
+                connect_timeout=5,
+            )
         except psycopg2.OperationalError:
             return False
         try:

@@ -105,7 +105,7 @@ def workers_answer(expected: Sequence[Process]) -> bool:
     from celery_config import app
 
     nodes = [process.node for process in expected if process.node is not None]
-    answers = app.control.ping(destination=nodes, timeout=PATIENCE, limit=len(nodes))
+    answers = app.control.ping(destination=nodes, timeout=PATIENCE, limit=len(nodes)) or []
     return {name for answer in answers for name in answer} >= set(nodes)
 
 

@@ -1,0 +1,92 @@
+"""`manage.py up` on real PostgreSQL and Valkey: it starts, it stops, and nothing that is killed stops the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+
+import pytest
+
+from tests.project.running import Installation, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+COUNT = "from accounts.models import Application as A; print(A.objects.filter(name__startswith='kept').count())"
+
+
+def keep(installation: Installation, name: str) -> None:
+    """Store a row through the running stack."""
+    code = f"from accounts.models import Application as A; A.objects.create(name={name!r})"
+    done = installation.run("shell", "--no-imports", "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def kept(installation: Installation) -> int:
+    """Return how many rows that `keep` stored are there."""
+    done = installation.run("shell", "--no-imports", "-c", COUNT)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def answer(installation: Installation, path: str) -> tuple[int, object]:
+    """Return status and JSON of a path."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{installation.port}{path}", timeout=10) as response:
+        return response.status, json.load(response)
+
+
+@pytest.mark.faults
+def test_up_goes_on_where_it_was_after_every_kind_of_kill(installation: Installation) -> None:
+    up = installation.up()
+    assert answer(installation, "/healthz")[0] == 200
+    assert answer(installation, "/readyz")[0] == 200
+    keep(installation, "kept 1")
+
+    refused = installation.run("up")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert f"manage.py up (pid {up.pid})" in refused.stderr
+
+    up.kill()
+    up.wait()
+    up = installation.up()
+    assert kept(installation) == 1
+    keep(installation, "kept 2")
+
+    killed = installation.processes()
+    assert len(killed) > 6
+    for process in killed:
+        process.kill()
+    up.wait()
+    up = installation.up()
+    assert kept(installation) == 2
+
+    up.send_signal(signal.SIGTERM)
+    assert up.wait(30) == 0, installation.log()
+    assert installation.processes() == []
+    # and a command alone starts what it needs, and leaves nothing
+    assert kept(installation) == 2
+    assert installation.processes() == []
+
+
+@pytest.mark.faults
+def test_what_up_leaves_when_killed_alone_dies_with_it(installation: Installation) -> None:
+    up = installation.up()
+    assert len(installation.processes()) > 6
+    up.kill()
+    up.wait()
+    assert wait_until(lambda: not installation.processes(), 30), [p.cmdline() for p in installation.processes()]
+
+
+@pytest.mark.faults
+def test_process_that_dies_is_started_again(installation: Installation) -> None:
+    up = installation.up()
+    (beat,) = [process for process in installation.processes() if "beat" in process.cmdline()]
+    beat.kill()
+    assert wait_until(
+        lambda: any("beat" in process.cmdline() and process.pid != beat.pid for process in installation.processes())
+    )
+    assert "beat ended with status -9" in installation.log()
+    os.kill(up.pid, signal.SIGINT)
+    assert up.wait(30) == 0
