@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import logging
+import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +19,33 @@ from typing import Any
 
 from project.demo.store import Mailbox, Message, Store
 
-log = logging.getLogger(__name__)
-
 #: Seconds between two looks at the directory.
 INTERVAL = 0.1
 
+#: Nanoseconds that a file system's clock may lag behind ours.
+CLOCK_TICK = 50_000_000
+
 #: SPECIAL-USE of folders found without a state file, by name.
 ROLES = {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash", "Junk": "\\Junk", "Archive": "\\Archive"}
+
+
+class _Folder:
+    """What a folder held when it was last read."""
+
+    def __init__(self) -> None:
+        #: Nanoseconds since 1970; 0: never.
+        self.read_at = 0
+        self.folders: list[str] = []
+        self.mails: set[str] = set()
+        #: Those that have become messages.
+        self.taken: set[str] = set()
+
+    def read(self, directory: Path) -> None:
+        """Read the names of folders and mails."""
+        with os.scandir(directory) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+        self.folders = sorted(entry.name for entry in shown if entry.is_dir())
+        self.mails = {entry.name for entry in shown if entry.name.endswith(".eml")}
 
 
 class Spool:
@@ -34,7 +55,8 @@ class Spool:
         self.directory = directory
         self._store = store
         self._files: dict[Path, tuple[Mailbox, int]] = {}
-        self._folders: set[Path] = set()
+        #: Every folder that ever was a mailbox, as it was when it was last read.
+        self._folders: dict[Path, _Folder] = {}
         #: Files seen once, with size and time: taken when they have stopped growing.
         self._growing: dict[Path, tuple[int, int]] = {}
 
@@ -62,7 +84,8 @@ class Spool:
             if not state["clean"]:
                 self._renumber(mailbox)
         self._store.continue_uidvalidities()
-        self._folders.update(self.directory / name for name in state["folders"])
+        for name in state["folders"]:
+            self._folders.setdefault(self.directory / name, _Folder())
 
     def _restore_message(
         self, mailbox: Mailbox, path: Path, uid: int, flags: list[str], received: str, modseq: int
@@ -71,7 +94,11 @@ class Spool:
             return
         moment = datetime.fromisoformat(received)
         mailbox.messages[uid] = Message(uid, _read(path), frozenset(flags), moment, modseq)
+        self._own(path, mailbox, uid)
+
+    def _own(self, path: Path, mailbox: Mailbox, uid: int) -> None:
         self._files[path] = (mailbox, uid)
+        self._folders.setdefault(path.parent, _Folder()).taken.add(path.name)
 
     def _renumber(self, mailbox: Mailbox) -> None:
         before = list(mailbox.messages)
@@ -89,21 +116,52 @@ class Spool:
 
     def look(self, *, settled: bool = False) -> None:
         """Take what was dropped since the last look; `settled`: whoever wrote the files has finished."""
-        present = set()
-        for folder in self._walk():
-            if folder not in self._folders:
-                self._folders.add(folder)
-                self._mailbox(folder)
-            for path in sorted(folder.glob("*.eml")):
-                present.add(path)
-                if path not in self._files and (settled or self._has_settled(path)):
-                    self._take(folder, path)
-        self._drop_removed(present)
+        if not self.directory.is_dir():
+            return
+        visited: set[Path] = set()
+        self._look_into(self.directory, visited, settled=settled)
+        for path, (mailbox, uid) in list(self._files.items()):
+            if path.parent not in visited:
+                self._lose(path)
+            elif uid not in mailbox.messages:
+                del self._files[path]
+                path.unlink(missing_ok=True)
 
-    def _walk(self) -> Iterator[Path]:
-        for path in sorted(self.directory.rglob("*")):
-            if path.is_dir() and not path.name.startswith("."):
-                yield path
+    def _look_into(self, directory: Path, visited: set[Path], *, settled: bool) -> None:
+        visited.add(directory)
+        if directory != self.directory and directory not in self._folders:
+            self._mailbox(directory)
+        folder = self._folders.setdefault(directory, _Folder())
+        try:
+            self._refresh(directory, folder, settled=settled)
+        except FileNotFoundError:
+            # Something went while we looked: the next look sees what is left.
+            folder.read_at = 0
+        for name in folder.folders:
+            self._look_into(directory / name, visited, settled=settled)
+
+    def _refresh(self, directory: Path, folder: _Folder, *, settled: bool) -> None:
+        now, changed = time.time_ns(), directory.stat().st_mtime_ns
+        growing = any(path.parent == directory for path in self._growing)
+        # A folder that changed just before it was read may have changed again within the same tick of its clock.
+        if not growing and changed < folder.read_at - CLOCK_TICK:
+            return
+        folder.read(directory)
+        folder.read_at = now
+        for name in folder.taken - folder.mails:
+            self._lose(directory / name)
+        for path in [path for path in self._growing if path.parent == directory and path.name not in folder.mails]:
+            del self._growing[path]
+        for name in sorted(folder.mails - folder.taken):
+            if settled or self._has_settled(directory / name):
+                self._take(directory, directory / name)
+
+    def _lose(self, path: Path) -> None:
+        self._folders[path.parent].taken.discard(path.name)
+        owner = self._files.pop(path, None)
+        if owner is not None:
+            mailbox, uid = owner
+            mailbox.expunge([uid])
 
     def _has_settled(self, path: Path) -> bool:
         now = path.stat()
@@ -116,16 +174,7 @@ class Spool:
         self._growing.pop(path, None)
         mailbox = self._mailbox(folder)
         received = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        self._files[path] = (mailbox, mailbox.append(_read(path), (), received).uid)
-
-    def _drop_removed(self, present: set[Path]) -> None:
-        for path, (mailbox, uid) in list(self._files.items()):
-            if path not in present:
-                del self._files[path]
-                mailbox.expunge([uid])
-            elif uid not in mailbox.messages:
-                del self._files[path]
-                path.unlink(missing_ok=True)
+        self._own(path, mailbox, mailbox.append(_read(path), (), received).uid)
 
     def _mailbox(self, folder: Path) -> Mailbox:
         levels = [part.replace("%2F", "/").replace("%25", "%") for part in folder.relative_to(self.directory).parts]
@@ -135,7 +184,12 @@ class Spool:
     # Writing
 
     def save(self, *, clean: bool) -> None:
-        """Write messages that have no file yet, and the state; `clean`: nothing will change any more."""
+        """Write messages that have no file yet, and the state; `clean`: nothing will change any more.
+
+        Does nothing when the directory is gone.
+        """
+        if not self.directory.is_dir():
+            return
         names = {(id(mailbox), uid): path for path, (mailbox, uid) in self._files.items()}
         mailboxes = []
         for mailbox in map(self._store.get, self._store.names()):
@@ -149,7 +203,9 @@ class Spool:
                 )
             kept = ("name", "uidvalidity", "uidnext", "modseq", "role", "subscribed", "selectable")
             mailboxes.append({name: getattr(mailbox, name) for name in kept} | {"messages": messages})
-        folders = sorted(str(folder.relative_to(self.directory)) for folder in self._folders)
+        folders = sorted(
+            str(folder.relative_to(self.directory)) for folder in self._folders if folder != self.directory
+        )
         state = json.dumps({"clean": clean, "folders": folders, "mailboxes": mailboxes}, ensure_ascii=False)
         scratch = self._state_file.with_suffix(".new")
         scratch.write_text(state, "utf-8")
@@ -160,10 +216,10 @@ class Spool:
         folder = self.directory.joinpath(*levels)
         folder.mkdir(parents=True, exist_ok=True)
         for depth in range(len(levels)):
-            self._folders.add(self.directory.joinpath(*levels[: depth + 1]))
+            self._folders.setdefault(self.directory.joinpath(*levels[: depth + 1]), _Folder())
         path = next(path for path in self._candidates(folder, message.uid) if not path.exists())
         path.write_bytes(message.raw)
-        self._files[path] = (mailbox, message.uid)
+        self._own(path, mailbox, message.uid)
         return path
 
     @staticmethod

@@ -22,7 +22,9 @@ async def idle(session: Session, command: Command) -> str | None:
         await _push_until(done, session)
         line = await done
     finally:
-        done.cancel()
+        if not done.cancel() and not done.cancelled():
+            # Looked at, so that the event loop does not complain when the push failed first.
+            done.exception()
     if not line:
         raise ConnectionCut
     if line.strip().upper() != b"DONE":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 from imapclient import IMAPClient
 
 from project.demo.server import DemoServer
+from project.demo.spool import Spool
+from project.demo.store import Store
 from tests.project.demo.letters import PLAIN, letter
 from tests.project.demo.lines import LineClient
 from tests.project.demo.waiting import wait_until
@@ -44,6 +47,40 @@ def test_dropped_file_reaches_an_idle_client_within_a_second(tmp_path: Path) -> 
         assert time.monotonic() - began < 1
         (tmp_path / "INBOX" / "new.eml").unlink()
         assert client.line() == b"* 1 EXPUNGE"
+
+
+def test_folders_may_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
+    with DemoServer(directory=tmp_path) as server:
+        (tmp_path / "Projects" / "New").mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "Projects" / "New" / f"{number}.eml").write_bytes(letter(number))
+        wait_until(lambda: "Projects/New" in server.folders() and len(server.messages("Projects/New")) == 3)
+        (tmp_path / "Projects" / "New" / "1.eml").unlink()
+        wait_until(lambda: len(server.messages("Projects/New")) == 2)
+        shutil.rmtree(tmp_path / "Projects")
+        wait_until(lambda: server.messages("Projects/New") == {})
+
+
+def test_expunged_message_takes_its_file_along(tmp_path: Path) -> None:
+    (tmp_path / "INBOX").mkdir()
+    (tmp_path / "INBOX" / "one.eml").write_bytes(PLAIN)
+    with DemoServer(directory=tmp_path) as server:
+        server.expunge("INBOX", 1)
+        wait_until(lambda: not (tmp_path / "INBOX" / "one.eml").exists())
+
+
+def test_half_written_file_is_taken_only_when_it_has_stopped_growing(tmp_path: Path) -> None:
+    store = Store()
+    spool = Spool(tmp_path, store)
+    spool.load()
+    (tmp_path / "INBOX").mkdir()
+    path = tmp_path / "INBOX" / "big.eml"
+    for part in (b"Subject: big\r\n", b"Subject: big\r\n\r\nfirst half\r\n", b"Subject: big\r\n\r\nboth halves\r\n"):
+        path.write_bytes(part)
+        spool.look()
+        assert store.is_empty()
+    spool.look()
+    assert store.mailbox("INBOX").messages[1].raw == path.read_bytes()
 
 
 def test_restart_keeps_uids_flags_and_uidvalidity(tmp_path: Path) -> None:
