@@ -17,6 +17,8 @@ from sync.mime.transfer import count_decoded, iter_span
 from sync.mime.values import MAX_BODY, MAX_PARTS, Address, ParsedMessage, ParsedPart, Raw
 
 _BOM = b"\xef\xbb\xbf"
+#: Bytes of a mail without any line feed that is looked at for carriage returns.
+_MAX_BARE = 1 << 20
 _INK = re.compile(rb"[^ \t\r\n]")
 #: Where HTML shows a part of its own mail (RFC 2392).
 _CID_URL = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)
@@ -24,6 +26,7 @@ _CID_URL = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)
 
 def parse_message(raw: Raw) -> ParsedMessage:
     """Read a mail. Never raises, whatever the bytes; `defects` tells what was wrong with it."""
+    raw = _end_lines(raw)
     start = _find_start(raw)
     structure = find_structure(raw, start, len(raw))
     fields = structure.fields
@@ -56,8 +59,16 @@ def parse_message(raw: Raw) -> ParsedMessage:
 
 def parse_headers(raw: Raw) -> list[tuple[str, str]]:
     """Return every header field of the message as (name, decoded value): order and doubles kept, one line each."""
+    raw = _end_lines(raw)
     pairs, _, _ = cut_fields(raw, _find_start(raw), len(raw))
     return [(name.decode(), decode_value(value)) for name, value in pairs]
+
+
+def _end_lines(raw: Raw) -> Raw:
+    """Give a mail whose lines end with carriage returns alone, as old Macs wrote it, line feeds: at the same places."""
+    if raw.find(b"\n") >= 0 or len(raw) > _MAX_BARE or raw.find(b"\r") < 0:
+        return raw
+    return raw[:].replace(b"\r", b"\n")
 
 
 def _find_start(raw: Raw) -> int:

@@ -34,7 +34,10 @@ _HEADER_LINE = re.compile(r"\*?(?:From|Von|De|Da|Van|Från):\*? ")
 _NEXT_HEADER_LINE = re.compile(r"\*?(?:Sent|Date|To|Gesendet|Datum|Envoyé|Enviado|Inviato|Verzonden|Skickat):\*? ")
 _ARMOUR = re.compile(r"-----BEGIN PGP SIGNED MESSAGE-----\s*(?:Hash:[^\n]*)?")
 #: White space, and the characters without width that newsletters pad their first line with.
-_GAPS = re.compile(r"\s[\s\u00ad\u034f\u061c\u200b-\u200f\u2060-\u2064\ufeff]*|[\u00ad\u034f\u200b\u2060\ufeff]+\s*")
+_GAPS = re.compile(
+    r"[\u034f\u200b-\u200f\ufeff]*\s[\s\u00ad\u034f\u061c\u200b-\u200f\u2060-\u2064\ufeff]*"
+    r"|[\u00ad\u034f\u200b\u2060\ufeff]+\s*"
+)
 
 
 def make_snippet(text: str | None, html: str | None) -> str:

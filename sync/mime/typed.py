@@ -19,8 +19,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def check_typed_address(text: str) -> str:
-    """Return the address in what somebody typed, `user@example.org` or `Name <user@example.org>`, as typed.
+    """Return the address in what somebody typed, `user@example.org` or `Name <user@example.org>`.
 
+    As typed, but for the host name's letters, which become small.
     Raises ValueError with a sentence that names the fault. Asks no server: the mailbox may still not exist.
     """
     text = text.strip()
