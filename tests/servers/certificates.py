@@ -14,12 +14,12 @@ from cryptography.x509.oid import NameOID
 from tests.servers.processes import own
 
 
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    """Write a certificate for localhost and 127.0.0.1, valid for a day, and its key; return both paths."""
+def make_certificate(directory: Path, *more_names: str) -> tuple[Path, Path]:
+    """Write a certificate for localhost, 127.0.0.1 and `more_names`, valid for a day, and its key; return both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, ("localhost", *more_names))]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -58,8 +58,8 @@ def unpack(name: str, packages: Sequence[str], *, with_dependencies: str) -> Non
 
 def library_path(tree: Path) -> str:
     """Tell LD_LIBRARY_PATH for programs of an unpacked tree."""
-    directories = sorted({library.parent for library in (tree / "usr/lib").rglob("lib*.so*")})
-    return ":".join(map(str, directories))
+    libraries = (library for place in ("lib", "usr/lib") for library in (tree / place).rglob("lib*.so*"))
+    return ":".join(sorted({str(library.parent) for library in libraries}))
 
 
 def runs(tree: Path, program: str) -> bool:
