@@ -1,282 +1,173 @@
-"""IMAP4rev1 and its extensions (RFC 3501, 9051): one login, read through `imap_wire`.
+"""IMAP4rev1 (RFC 3501), with CONDSTORE, ESEARCH, SPECIAL-USE, LIST-STATUS, OBJECTID and IDLE where offered.
 
-Used when offered, never needed: CONDSTORE (RFC 7162), ESEARCH (4731), LIST-STATUS (5819), SPECIAL-USE (6154),
-OBJECTID (8474). Servers without them are compared in full.
+Folders are opened read-only (EXAMINE) and bodies read with BODY.PEEK: mirroring changes nothing in a mailbox.
 """
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import cast
+from contextlib import closing, suppress
 
-from sync.errors import FolderGone, MailError, ServerMisbehaved
-from sync.providers import imap_connect
-from sync.providers.base import (
-    Cursor,
-    Fingerprint,
-    FolderDelta,
-    FolderListing,
-    FolderStatus,
-    Login,
-    RemoteFolder,
-    RemoteMessage,
-)
-from sync.providers.imap_names import decode_name, quote_name, readable_name
-from sync.providers.imap_parse import (
-    FetchRow,
-    Pieces,
-    Spooled,
-    number,
-    pairs,
-    parse_fetch_row,
-    parse_uid_flags,
-    parse_values,
-)
+from sync.errors import FolderGone, MailError, Transient
+from sync.providers.base import Cursor, Fingerprint, FolderDelta, FolderListing, FolderStatus, Login, RemoteMessage
+from sync.providers.imap_changes import Selected, find_changes, is_unchanged, read_selected
+from sync.providers.imap_connect import connect as open_wire
+from sync.providers.imap_fetch import fetch_fingerprints, fetch_messages
+from sync.providers.imap_folders import Namespaces, ask_status, is_listed, list_folders, read_namespaces
+from sync.providers.imap_names import quote_name
+from sync.providers.imap_parse import response_code
 from sync.providers.imap_refusals import refusal
-from sync.providers.imap_roles import guess_roles, told_role
 from sync.providers.imap_wire import Answer, ImapWire
 
-#: UIDs in one command: some servers refuse longer lines.
-MOST_UIDS = 100
-_MESSAGE_ID = re.compile(rb"^message-id:\s*<?\s*([^<>]*?)\s*>?\s*$", re.IGNORECASE | re.MULTILINE)
-_USED = frozenset({"CONDSTORE", "ENABLE", "ESEARCH", "LIST-STATUS", "SPECIAL-USE", "OBJECTID", "IDLE", "UIDPLUS"})
+#: What we use of what servers offer.
+USED = frozenset(
+    {"CONDSTORE", "ENABLE", "ESEARCH", "ID", "IDLE", "LIST-EXTENDED", "LIST-STATUS", "NAMESPACE", "OBJECTID"}
+    | {"SPECIAL-USE"}
+)
+#: RFC 2177: a server may log out who idles for half an hour.
+MOST_IDLE = 28 * 60.0
+#: Seconds between two looks at the folder where the server has no IDLE.
+POLL_SECONDS = 5.0
+#: Seconds a server may take to say goodbye.
+GOODBYE_SECONDS = 2.0
+
+_IDENTITY = b'ID ("name" "Mailmirror")'
+_NEWS = (b" EXISTS", b" EXPUNGE", b" FETCH ", b"VANISHED ")
 
 
 def connect(login: Login) -> ImapSession:
-    """Resolve, connect, secure and log in, all within 18 s. Raises any MailError with its stage."""
-    wire, offered = imap_connect.connect(login)
-    if "ENABLE" in offered and "CONDSTORE" in offered:
-        # Dovecot reports no HIGHESTMODSEQ until somebody switched it on
-        wire.ask(b"ENABLE CONDSTORE")
-    return ImapSession(wire, offered)
-
-
-def _untagged(answer: Answer, kind: bytes) -> Iterator[bytes]:
-    """The rest of each untagged line of one kind, of those without literals."""
-    for pieces in answer.lines:
-        line = cast(bytes, pieces[0])
-        if line[2 : 2 + len(kind) + 1].upper().rstrip() == kind:
-            yield line[2 + len(kind) :].strip()
+    """Log in. Raises any MailError, with its stage, within 20 seconds."""
+    wire, offered = open_wire(login)
+    try:
+        return ImapSession(wire, offered)
+    except BaseException:
+        wire.shutdown()
+        raise
 
 
 class ImapSession:
-    """See `base.MailSession`."""
+    """One login to one mailbox; see `MailSession` and `CanWait`."""
 
     def __init__(self, wire: ImapWire, offered: frozenset[str]) -> None:
+        #: Capabilities the server offers and we use, upper case.
+        self.powers: frozenset[str] = offered & USED
         self._wire = wire
-        self._offered = offered
-        self._open: str | None = None
-        self.powers = offered & _USED
+        self._selected: str | None = None
+        #: ref -> the folder as we last saw it, to notice what happened while another one was open.
+        self._known: dict[str, Selected] = {}
+        self._namespaces = self._introduce()
 
-    # Folders
+    def _introduce(self) -> Namespaces:
+        """Say who we are and switch on what must be switched on, in one round trip."""
+        commands = []
+        if "ID" in self.powers:
+            commands.append(_IDENTITY)
+        if {"ENABLE", "CONDSTORE"} <= self.powers:
+            commands.append(b"ENABLE CONDSTORE")
+        if "NAMESPACE" in self.powers:
+            commands.append(b"NAMESPACE")
+        answers = self._wire.pipeline(commands)
+        return read_namespaces(pieces for answer in answers for pieces in answer.lines)
 
     def folders(self) -> FolderListing:
-        """List all folders; the roles are the server's, else guessed from the names."""
-        items = self._status_items()
-        if "LIST-STATUS" in self._offered:
-            command = b'LIST "" "*" RETURN (' + self._list_options() + b"STATUS (" + items + b"))"
-        else:
-            command = b'LIST "" "*"'
-        answer = self._wire.require(command, asked="LIST")
-        folders = [folder for pieces in answer.lines if (folder := _listed(pieces)) is not None]
-        if not any(folder.ref == "INBOX" for folder in folders):
-            raise ServerMisbehaved("LIST does not show INBOX", stage=self._wire.stage)
-        status = dict(_statuses(answer))
-        if "LIST-STATUS" not in self._offered:
-            status = dict(self.status([folder.ref for folder in folders if folder.selectable]))
-        folders = list({folder.ref: folder for folder in folders}.values())
-        return FolderListing(tuple(_with_roles(folders, status)), status)
-
-    def _list_options(self) -> bytes:
-        return b"SPECIAL-USE " if "SPECIAL-USE" in self._offered else b""
-
-    def _status_items(self) -> bytes:
-        modseq = b" HIGHESTMODSEQ" if "CONDSTORE" in self._offered else b""
-        return b"MESSAGES UIDNEXT UIDVALIDITY UNSEEN" + modseq
+        """List all folders with their status: one round trip with LIST-STATUS, else two."""
+        return list_folders(self._wire, self.powers, self._namespaces)
 
     def status(self, refs: Sequence[str]) -> Mapping[str, FolderStatus]:
-        """STATUS of each, pipelined; refused ones are left out."""
-        items = self._status_items()
-        answers = self._wire.pipeline([b"STATUS %b (%b)" % (quote_name(ref), items) for ref in refs])
-        return {ref: status for answer in answers for ref, status in _statuses(answer)}
-
-    def unchanged(self, cursor: Cursor, status: FolderStatus) -> bool:
-        """HIGHESTMODSEQ, UIDNEXT, UIDVALIDITY and MESSAGES together tell of every change (RFC 7162)."""
-        told = (status.uidvalidity, status.uidnext, status.messages, status.highestmodseq)
-        ours = (cursor.get("uidvalidity"), cursor.get("uidnext"), cursor.get("exists"), cursor.get("modseq"))
-        return None not in told and told == ours
-
-    # One folder
+        """Tell the status of folders in one round trip; refused ones are left out."""
+        told = ask_status(self._wire, refs, self.powers)
+        return {ref: one.status for ref, one in told.items()}
 
     def changes(self, ref: str, cursor: Cursor | None, *, relist: bool) -> FolderDelta:
-        """By CHANGEDSINCE where there is a modseq to start from, else by all flags."""
+        """Compare a folder with `cursor`: one round trip when nothing changed, two or three else."""
         now = self._select(ref)
-        reset = cursor is not None and cursor.get("uidvalidity") != now["uidvalidity"]
-        since = None if cursor is None or reset else cursor.get("modseq")
-        known = since is not None and now["modseq"] is not None and since <= now["modseq"]
-        seen: dict[str, frozenset[str]] = {}
-        if now["exists"] and cursor is not None and not (known and since == now["modseq"]):
-            seen = self._flags(since if known else None)
-        present: frozenset[str] | None = self._search()
-        if known and not relist:
-            assert cursor is not None
-            arrived = sum(int(uid) >= (cursor.get("uidnext") or 0) for uid in present or ())
-            if now["exists"] == cursor.get("exists", 0) + arrived and since == now["modseq"]:
-                present = None if not arrived else present
-        return FolderDelta(seen=seen, present=present, vanished=frozenset(), cursor=now, reset=reset)
+        delta = find_changes(self._wire, now, cursor, relist=relist, esearch="ESEARCH" in self.powers)
+        self._known[ref] = now
+        return delta
 
-    def _select(self, ref: str) -> Cursor:
-        self._open = None
-        condstore = b" (CONDSTORE)" if "CONDSTORE" in self._offered else b""
-        answer = self._wire.ask(b"EXAMINE " + quote_name(ref) + condstore)
-        if not answer.ok:
-            raise self._refused(answer, ref)
-        self._open = ref
-        text = b"\n".join(cast(bytes, pieces[0]) for pieces in answer.lines) + b"\n" + answer.text
-        exists = re.search(rb"^\* (\d+) EXISTS", text, re.MULTILINE | re.IGNORECASE)
-        now: Cursor = {"exists": int(exists[1]) if exists else 0}
-        for key, code in (("uidvalidity", b"UIDVALIDITY"), ("uidnext", b"UIDNEXT"), ("modseq", b"HIGHESTMODSEQ")):
-            found = re.search(rb"\[" + code + rb" (\d+)\]", text, re.IGNORECASE)
-            now[key] = int(found[1]) if found else None
-        return now
-
-    def _refused(self, answer: Answer, ref: str) -> MailError:
-        error = refusal(answer.status, answer.text, asked=f"EXAMINE {readable_name(ref)}", stage=self._wire.stage)
-        if isinstance(error, FolderGone) or answer.code:
-            return error
-        # a NO without a code: only the list can tell whether it is gone
-        listed = self._wire.require(b'LIST "" ' + quote_name(ref), asked="LIST")
-        return error if any(_listed(pieces) for pieces in listed.lines) else FolderGone(str(error))
-
-    def _flags(self, since: int | None) -> dict[str, frozenset[str]]:
-        changed = b" (CHANGEDSINCE %d)" % since if since is not None else b""
-        seen = {}
-        answer = Answer()
-        for pieces in self._wire.stream(b"UID FETCH 1:* (UID FLAGS)" + changed, answer):
-            found = parse_uid_flags(cast(bytes, pieces[0]))
-            if found is not None and found[0] is not None and found[1] is not None:
-                seen[str(found[0])] = found[1]
-        self._check(answer, "UID FETCH flags")
-        return seen
-
-    def _search(self) -> frozenset[str]:
-        if "ESEARCH" in self._offered:
-            answer = self._wire.require(b"UID SEARCH RETURN (ALL) ALL", asked="UID SEARCH")
-            ids: set[str] = set()
-            for line in _untagged(answer, b"ESEARCH"):
-                if found := re.search(rb"\bALL ([\d:,]+)", line):
-                    ids.update(_expand(found[1]))
-            return frozenset(ids)
-        answer = self._wire.require(b"UID SEARCH ALL", asked="UID SEARCH")
-        return frozenset(uid.decode() for line in _untagged(answer, b"SEARCH") for uid in line.split())
+    def unchanged(self, cursor: Cursor, status: FolderStatus) -> bool:
+        """True when STATUS proves it; without CONDSTORE nothing does."""
+        return "CONDSTORE" in self.powers and is_unchanged(cursor, status)
 
     def fingerprints(self, ref: str, ids: Sequence[str], *, message_ids: bool) -> Sequence[Fingerprint]:
-        """FLAGS, RFC822.SIZE, INTERNALDATE, and the Message-ID where asked."""
-        header = b" BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]" if message_ids else b""
-        prints = []
-        for row in self._rows(ref, ids, b"UID FLAGS INTERNALDATE RFC822.SIZE" + header):
-            head = next((value for value in row.literals.values() if isinstance(value, bytes)), b"")
-            found = _MESSAGE_ID.search(re.sub(rb"\r?\n[ \t]+", b" ", head).replace(b"\r\n", b"\n"))
-            message_id = found[1].decode("utf-8", "replace") if found and found[1] else None
-            flags = row.flags or frozenset()
-            prints.append(Fingerprint(str(row.uid), flags, row.size or 0, row.internal_date, message_id))
-        return prints
+        """Describe messages without their bodies."""
+        self._reopen(ref)
+        return fetch_fingerprints(self._wire, ids, message_ids=message_ids)
 
     def fetch(self, ref: str, ids: Sequence[str]) -> Iterator[RemoteMessage]:
-        """Whole messages; long ones arrive in a temporary file."""
-        wanted = set(ids)
-        for row in self._rows(ref, ids, b"UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[]"):
-            body = row.literals.get(b"BODY[]")
-            if str(row.uid) not in wanted or body is None:
-                continue
-            wanted.discard(str(row.uid))
-            flags = row.flags or frozenset()
-            if isinstance(body, Spooled):
-                yield RemoteMessage(str(row.uid), flags, row.internal_date, body.size, None, Path(body.path))
-            else:
-                yield RemoteMessage(str(row.uid), flags, row.internal_date, len(body), body)
+        """Stream whole messages in the order asked."""
+        self._reopen(ref)
+        with closing(fetch_messages(self._wire, ids)) as messages:
+            yield from messages
 
-    def _rows(self, ref: str, ids: Sequence[str], items: bytes) -> Iterator[FetchRow]:
-        if self._open != ref:
-            self._select(ref)
-        for at in range(0, len(ids), MOST_UIDS):
-            uids = ",".join(ids[at : at + MOST_UIDS]).encode()
-            answer = Answer()
-            for pieces in self._wire.stream(b"UID FETCH %b (%b)" % (uids, items), answer):
-                row = parse_fetch_row(pieces)
-                if row is not None and row.uid is not None:
-                    yield row
-            self._check(answer, "UID FETCH")
-
-    def _check(self, answer: Answer, asked: str) -> None:
-        if not answer.ok:
-            raise refusal(answer.status, answer.text, asked=asked, stage=self._wire.stage)
+    def wait(self, ref: str, *, timeout: float) -> bool:
+        """Wait for news of a folder: since its last `changes`, or from now where there was none."""
+        before = self._known.get(ref)
+        now = self._selected_now(ref)
+        if before is not None and before != now:
+            return True
+        self._known[ref] = now
+        if "IDLE" not in self.powers:
+            return self._poll(ref, timeout=timeout)
+        return self._wire.idle(min(timeout, MOST_IDLE), _is_news)
 
     def close(self) -> None:
-        """LOGOUT where the connection is still in step."""
-        if not self._wire.busy:
-            with suppress(MailError, OSError):
-                self._wire.timeout = 2.0
+        """Log out and close the connection. Raises nothing."""
+        with suppress(MailError):
+            if not self._wire.busy:
+                self._wire.timeout = GOODBYE_SECONDS
+                self._wire.deadline = time.monotonic() + GOODBYE_SECONDS
                 self._wire.ask(b"LOGOUT")
         self._wire.shutdown()
 
+    # Opening folders
 
-def _expand(ranges: bytes) -> Iterator[str]:
-    for one in ranges.split(b","):
-        low, _, high = one.partition(b":")
-        first, last = sorted((int(low), int(high or low)))
-        yield from map(str, range(first, last + 1))
+    def _select(self, ref: str) -> Selected:
+        """Open a folder read-only, which leaves \\Recent to other clients. Raises FolderGone."""
+        command = b"EXAMINE " + quote_name(ref) + (b" (CONDSTORE)" if "CONDSTORE" in self.powers else b"")
+        # a refused EXAMINE leaves no folder open
+        self._selected = None
+        answer = self._wire.ask(command)
+        if not answer.ok:
+            raise self._why_refused(ref, answer)
+        self._selected = ref
+        return read_selected(answer)
+
+    def _why_refused(self, ref: str, answer: Answer) -> MailError:
+        """Tell a folder that is gone from one that is refused: by its code, else by asking LIST for it."""
+        error = refusal(answer.status, answer.text, asked=f"EXAMINE {ref}", stage=None)
+        if answer.status != b"NO" or response_code(answer.text)[0]:
+            return error
+        return error if is_listed(self._wire, ref) else FolderGone(str(error))
+
+    def _reopen(self, ref: str) -> None:
+        """Open a folder unless it is open. Raises Transient when its UIDs became void since `changes` told them."""
+        if self._selected == ref:
+            return
+        now = self._select(ref)
+        known = self._known.get(ref)
+        if known is not None and known.uidvalidity != now.uidvalidity:
+            raise Transient(f"{ref}: UIDVALIDITY changed from {known.uidvalidity} to {now.uidvalidity}", retry_after=0)
+
+    def _selected_now(self, ref: str) -> Selected:
+        """Return how the folder stands, opening it unless it has stayed open since we last looked."""
+        known = self._known.get(ref)
+        return known if known is not None and self._selected == ref else self._select(ref)
+
+    def _poll(self, ref: str, *, timeout: float) -> bool:
+        ends = time.monotonic() + timeout
+        while True:
+            answer = self._wire.require(b"NOOP", asked="NOOP")
+            if any(isinstance(pieces[0], bytes) and _is_news(pieces[0]) for pieces in answer.lines):
+                return True
+            left = ends - time.monotonic()
+            if left <= 0:
+                return False
+            self._wire.wait_readable(min(left, POLL_SECONDS))
 
 
-def _listed(pieces: Pieces) -> RemoteFolder | None:
-    """A LIST answer as a folder without a role yet; None: another answer."""
-    line = cast(bytes, pieces[0])
-    if line[:7].upper() != b"* LIST ":
-        return None
-    attributes, delimiter, name = parse_values([line[7:], *pieces[1:]])[:3]
-    if not isinstance(attributes, list) or not isinstance(name, bytes):
-        return None
-    ref = decode_name(name)
-    told = tuple(one.decode("ascii", "replace") for one in attributes if isinstance(one, bytes))
-    mark = delimiter.decode("utf-8", "replace") if isinstance(delimiter, bytes) and delimiter else None
-    shown = readable_name(ref)
-    levels = tuple(level for level in shown.split(mark) if level) if mark else (shown,)
-    folded = {one.lower() for one in told}
-    selectable = not folded & {"\\noselect", "\\nonexistent"}
-    return RemoteFolder(ref, levels or (shown,), mark, told, told_role(ref, told), selectable)
-
-
-def _with_roles(folders: Sequence[RemoteFolder], status: Mapping[str, FolderStatus]) -> Iterator[RemoteFolder]:
-    guessed = guess_roles(folders, frozenset({"inbox"}))
-    given: set[str] = set()
-    for one in folders:
-        role = one.role or guessed.get(one.ref)
-        role = None if role in given else role
-        if role is not None:
-            given.add(role)
-        uidvalidity = status[one.ref].uidvalidity if one.ref in status else None
-        stable = None if uidvalidity is None else str(uidvalidity)
-        yield RemoteFolder(one.ref, one.levels, one.delimiter, one.attributes, role, one.selectable, stable)
-
-
-def _statuses(answer: Answer) -> Iterator[tuple[str, FolderStatus]]:
-    for pieces in answer.lines:
-        line = cast(bytes, pieces[0])
-        if line[:9].upper() != b"* STATUS ":
-            continue
-        name, values = parse_values([line[9:], *pieces[1:]])[:2]
-        if isinstance(name, bytes):
-            told = {key: number(value) for key, value in pairs(values)}
-            yield (
-                decode_name(name),
-                FolderStatus(
-                    messages=told.get(b"MESSAGES"),
-                    unseen=told.get(b"UNSEEN"),
-                    uidnext=told.get(b"UIDNEXT"),
-                    uidvalidity=told.get(b"UIDVALIDITY"),
-                    highestmodseq=told.get(b"HIGHESTMODSEQ") or None,
-                ),
-            )
+def _is_news(line: bytes) -> bool:
+    """True for an untagged answer that tells a change; not for "OK Still here" or RECENT."""
+    upper = line[:64].upper()
+    return any(word in upper for word in _NEWS) and not upper.startswith((b"* OK", b"* NO", b"* BAD"))

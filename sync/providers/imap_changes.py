@@ -53,9 +53,7 @@ def read_selected(answer: Answer) -> Selected:
     )
 
 
-def find_changes(
-    wire: ImapWire, now: Selected, cursor: Cursor | None, *, relist: bool, esearch: bool
-) -> FolderDelta:
+def find_changes(wire: ImapWire, now: Selected, cursor: Cursor | None, *, relist: bool, esearch: bool) -> FolderDelta:
     """Compare the selected folder with `cursor`."""
     if cursor is None or cursor["uidvalidity"] != now.uidvalidity:
         present = _all_uids(wire, now, esearch=esearch)

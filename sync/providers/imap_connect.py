@@ -239,7 +239,7 @@ def _login_plain(client: ImapClient, wire: ImapWire, login: Login) -> None:
         raise BadCredentials("a user name or password with a line break cannot be sent", stage="login")
     quoted = login.username.replace("\\", "\\\\").replace('"', '\\"')
     # IMAPClient quotes the password alone, and imaplib would refuse letters outside ASCII
-    wire._encoding = "utf-8"
+    wire.use_utf8()
     client.login(f'"{quoted}"', login.password)
 
 

@@ -51,23 +51,21 @@ def status_items(powers: frozenset[str]) -> bytes:
 # STATUS
 
 
-def ask_status(wire: ImapWire, refs: Sequence[str], powers: frozenset[str], *, first: bytes = b"") -> dict[str, Status]:
-    """Ask for the status of folders in one round trip; refused ones are left out.
-
-    `first`: a command to send ahead, in the same round trip.
-    """
+def ask_status(wire: ImapWire, refs: Sequence[str], powers: frozenset[str]) -> dict[str, Status]:
+    """Ask for the status of folders in one round trip; refused ones are left out."""
     items = status_items(powers)
-    commands = [first] if first else []
-    commands += [b"STATUS " + quote_name(ref) + b" " + items for ref in refs]
-    answers = wire.pipeline(commands)[len(commands) - len(refs) :]
-    found: dict[str, Status] = {}
-    for ref, answer in zip(refs, answers, strict=True):
+    answers = wire.pipeline([b"STATUS " + quote_name(ref) + b" " + items for ref in refs])
+    for answer in answers:
         if not answer.ok:
             _raise_if_throttled(answer)
-            continue
-        # answers come in the order of the commands, and some servers spell the name in another way than asked
-        for told in read_statuses(answer.lines).values():
-            found[ref] = told
+    told = read_statuses(pieces for answer in answers for pieces in answer.lines)
+    found = {ref: told[ref] for ref in refs if ref in told}
+    for ref, answer in zip(refs, answers, strict=True):
+        if answer.ok and ref not in found:
+            # some servers spell the name in another way than asked
+            strangers = [one for spelled, one in read_statuses(answer.lines).items() if spelled not in refs]
+            if strangers:
+                found[ref] = strangers[-1]
     return found
 
 
@@ -128,6 +126,14 @@ def list_folders(wire: ImapWire, powers: frozenset[str], namespaces: Namespaces)
     return FolderListing(folders, {ref: told.status for ref, told in statuses.items() if ref in listed})
 
 
+def is_listed(wire: ImapWire, ref: str) -> bool:
+    """Ask whether a folder exists, by its exact name."""
+    answer = wire.require(b'LIST "" ' + quote_name(ref), asked=f"LIST {ref}")
+    listed = _read_list(answer.lines, may_be_empty=True)
+    # \\NonExistent: only folders below it exist (RFC 5258)
+    return ref in listed and "\\nonexistent" not in {one.lower() for one in listed[ref].attributes}
+
+
 def _list_command(powers: frozenset[str]) -> bytes:
     if "LIST-EXTENDED" not in powers:
         return b'LIST "" "*"'
@@ -168,13 +174,15 @@ def _read_folder(pieces: Pieces) -> RemoteFolder | None:
     assert isinstance(head, bytes)
     # some servers forget to escape the backslash that is their delimiter
     values = parse_values([head.replace(b' "\\" ', b' "\\\\" '), *pieces[1:]])
-    if len(values) < 5 or not isinstance(values[2], list):
+    if len(values) < 5:
         raise Garbled("attributes, delimiter and name are not there")
-    attributes, delimiter, name = values[2:5]
+    _, _, attributes, delimiter, name = values[:5]
     if name is None or name == b"":
         return None
-    if not isinstance(name, bytes) or not (delimiter is None or isinstance(delimiter, bytes)):
-        raise Garbled("delimiter or name is no string")
+    if not isinstance(attributes, list) or not isinstance(name, bytes):
+        raise Garbled("no attributes, or the name is no string")
+    if not (delimiter is None or isinstance(delimiter, bytes)):
+        raise Garbled("the delimiter is no string")
     spelled = tuple(one.decode("ascii", "replace") for one in attributes if isinstance(one, Atom))
     ref = decode_name(name)
     separator = delimiter.decode("ascii", "replace") if delimiter else None
@@ -231,16 +239,16 @@ def _with_roles(folders: Sequence[RemoteFolder], namespaces: Namespaces) -> tupl
     return tuple(replace(folder, role=guessed.get(folder.ref, folder.role)) for folder in told)
 
 
-def ask_namespaces(answer: Answer) -> Namespaces:
-    """Read the answer to NAMESPACE; a refused or unreadable one means none."""
-    for pieces in answer.lines:
+def read_namespaces(lines: Iterable[Pieces]) -> Namespaces:
+    """Read the NAMESPACE answer among `lines`; without a readable one there is none."""
+    for pieces in lines:
         if not _is_answer(pieces, b"NAMESPACE"):
             continue
         try:
-            personal, *foreign = parse_values(pieces)[2:5]
+            personal, *others = parse_values(pieces)[2:5]
         except ValueError:
             break
-        return Namespaces(_prefixes(personal) or [""], [prefix for one in foreign for prefix in _prefixes(one)])
+        return Namespaces(_prefixes(personal) or [""], [prefix for one in others for prefix in _prefixes(one)])
     return Namespaces()
 
 

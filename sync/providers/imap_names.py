@@ -20,7 +20,8 @@ def decode_name(name: bytes) -> str:
     """Return the ref of a mailbox: its name in Unicode, INBOX in capitals.
 
     `encode_name` gives back the same bytes, whatever the server sent: a name that is not proper modified UTF-7
-    (raw UTF-8 or Latin-1, a stray ampersand), or that PostgreSQL cannot store (NUL), is kept byte by byte behind VERBATIM.
+    (raw UTF-8 or Latin-1, a stray ampersand), or that PostgreSQL cannot store (NUL), is kept byte by
+    byte behind VERBATIM.
     """
     if name.upper() == b"INBOX":
         return "INBOX"

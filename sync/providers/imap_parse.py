@@ -129,7 +129,9 @@ def parse_flags(text: bytes) -> frozenset[str]:
     return frozenset(_SYSTEM_FLAGS.get(flag.lower(), flag) for flag in flags if flag.lower() != "\\recent")
 
 
-_MONTHS = {name: month for month, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_MONTHS = {
+    name: month for month, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
+}
 _DATE = re.compile(rb"\s*(\d\d?)-([A-Za-z]{3})-(\d{4}) (\d\d?):(\d\d):(\d\d)(?: ([+-])(\d\d)(\d\d))?")
 
 

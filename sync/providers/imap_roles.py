@@ -21,14 +21,14 @@ SPECIAL_USE: dict[str, Role] = {
 # Only names that mean nothing else are listed: "Deleted" is trash, a lone "Items" is not.
 _NAMES: dict[Role, str] = {
     "sent": """
-        sent|sent items|sent mail|sent messages|sent-mail|sentbox|outgoing mail|
+        sent|sent items|sent mail|sent messages|sent-mail|sentbox|
         gesendet|gesendete|gesendete elemente|gesendete objekte|gesendete nachrichten|versendet|
         envoyés|messages envoyés|éléments envoyés|objets envoyés|courrier envoyé|envoyé|
         enviados|elementos enviados|mensajes enviados|correo enviado|enviado|enviats|elements enviats|
         inviati|posta inviata|inviata|elementi inviati|messaggi inviati|itens enviados|mensagens enviadas|enviadas|
         verzonden|verzonden items|verzonden berichten|verzonden e-mail|
         wysłane|elementy wysłane|wiadomości wysłane|poczta wysłana|
-        отправленные|отправлено|исходящие|отправленные элементы|надіслані|відправлені|надіслано|
+        отправленные|отправлено|отправленные элементы|надіслані|відправлені|надіслано|
         odeslané|odeslaná pošta|odeslané zprávy|odoslané|odoslaná pošta|
         skickat|skickade|skickade objekt|sendt|sendte elementer|sendt post|sendte meddelelser|
         lähetetyt|lähetetyt viestit|elküldött|elküldött elemek|elküldött üzenetek|
@@ -60,12 +60,12 @@ _NAMES: dict[Role, str] = {
         kuka|lomtár|törölt elemek|törölt|coș de gunoi|gunoi|coș|elemente șterse|șterse|
         çöp kutusu|çöp|silinmiş öğeler|silinmiş|smeće|koš za smeće|кошче|смеће|κάδος|κάδος απορριμμάτων|διαγραμμένα|
         אשפה|פריטים שנמחקו|סל המחזור|المهملات|سلة المهملات|المحذوفة|العناصر المحذوفة|
-        ゴミ箱|ごみ箱|削除済みアイテム|废件箱|废纸篓|垃圾箱|已删除|已删除邮件|已删除邮件箱|垃圾桶|刪除的郵件|已刪除的郵件|
+        ゴミ箱|ごみ箱|削除済みアイテム|废件箱|废纸篓|已删除|已删除邮件|已删除邮件箱|垃圾桶|刪除的郵件|已刪除的郵件|
         휴지통|지운 편지함|지운편지함|삭제된 항목|thùng rác|sampah|ถังขยะ
     """,
     "junk": """
         junk|spam|junk mail|junk e-mail|junk email|bulk|bulk mail|spamverdacht|unerwünscht|unerwünschte werbung|
-        werbung|junk-e-mail|indésirables|courrier indésirable|pourriel|pourriels|
+        junk-e-mail|indésirables|courrier indésirable|pourriel|pourriels|
         correo no deseado|no deseado|correu brossa|posta indesiderata|indesiderata|lixo eletrônico|lixo eletrónico|
         ongewenste e-mail|ongewenst|ongewenste mail|wiadomości-śmieci|niechciane|спам|
         нежелательная почта|небажана пошта|nevyžádaná pošta|nevyžádané|nevyžiadaná pošta|
@@ -73,7 +73,8 @@ _NAMES: dict[Role, str] = {
         istenmeyen|istenmeyen e-posta|önemsiz|önemsiz e-posta|gereksiz|gereksiz e-posta|neželjena pošta|neželena pošta|
         нежелана поща|ανεπιθύμητα|ανεπιθύμητη αλληλογραφία|
         דואר זבל|ספאם|دعائي|البريد غير الهام|الرسائل غير المرغوب فيها|البريد العشوائي|بريد مزعج|
-        迷惑メール|スパム|垃圾邮件|垃圾郵件|广告邮件|스팸|스팸 편지함|스팸편지함|스팸메일함|정크 메일|정크|thư rác|จดหมายขยะ
+        迷惑メール|スパム|垃圾邮件|垃圾郵件|广告邮件|스팸|스팸 편지함|스팸편지함|스팸메일함|정크 메일|정크|
+        thư rác|จดหมายขยะ
     """,
     "archive": """
         archive|archives|archived|archiv|archivierte nachrichten|archivo|archivados|archivio|arquivo|arquivos|arxiu|

@@ -7,12 +7,13 @@ answers and drops unsolicited data, and its idle check takes a closed connection
 from __future__ import annotations
 
 import imaplib
+import os
 import re
 import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,21 @@ class Answer:
     @property
     def code(self) -> bytes:
         return response_code(self.text)[0]
+
+
+def new_spool() -> Path:
+    """Return a new, empty temporary file, which its receiver deletes."""
+    number, path = tempfile.mkstemp(prefix="mailmirror-", suffix=".eml")
+    os.close(number)
+    return Path(path)
+
+
+def _tagged(pieces: Pieces, tag: bytes) -> tuple[bytes, bytes]:
+    """Split a tagged answer into its status, upper case, and the text behind it."""
+    line = pieces[0]
+    assert isinstance(line, bytes)
+    status, _, text = line[len(tag) + 1 :].partition(b" ")
+    return status.upper(), text
 
 
 class ImapWire(imaplib.IMAP4):
@@ -107,7 +123,9 @@ class ImapWire(imaplib.IMAP4):
         with suppress(OSError):
             self.sock.close()
 
-    def starttls(self, ssl_context: ssl.SSLContext | None = None) -> tuple[str, list[bytes]]:
+    def starttls(  # type: ignore[override]
+        self, ssl_context: ssl.SSLContext | None = None
+    ) -> tuple[str, list[bytes]]:
         """Switch to TLS (RFC 3501 6.2.1), checking the certificate for `self.host`."""
         assert ssl_context is not None
         kind, data = self._simple_command("STARTTLS")
@@ -120,19 +138,25 @@ class ImapWire(imaplib.IMAP4):
         self._get_capabilities()
         return kind, data
 
+    def use_utf8(self) -> None:
+        """Send commands in UTF-8 from now on; imaplib refuses letters outside ASCII else."""
+        self._encoding = "utf-8"
+
     def _get_capabilities(self) -> None:
+        """Take the capabilities of the greeting for granted, which saves a round trip."""
         greeted = self.untagged_responses.pop("CAPABILITY", None)
-        if greeted and greeted[-1]:
+        if greeted and isinstance(greeted[-1], bytes):
             self.capabilities = tuple(greeted[-1].decode("ascii", "replace").upper().split())
             return
-        super()._get_capabilities()
+        super()._get_capabilities()  # type: ignore[misc]
 
     def _get_line(self) -> bytes:
         return self.read_line()
 
     def _check_bye(self) -> None:
         if told := self.untagged_responses.get("BYE"):
-            raise refusal(b"BYE", told[-1], asked="server", stage=self.stage)
+            words = told[-1] if isinstance(told[-1], bytes) else b""
+            raise refusal(b"BYE", words, asked="server", stage=self.stage)
 
     def _command_complete(self, name: str, tag: bytes) -> tuple[str, list[bytes]]:
         kind, data = self._get_tagged_response(tag)
@@ -234,14 +258,14 @@ class ImapWire(imaplib.IMAP4):
             yield piece
 
     def _spool(self, size: int) -> Spooled:
-        with tempfile.NamedTemporaryFile(prefix="mailmirror-", suffix=".eml", delete=False) as spool:
-            path = Path(spool.name)
-            try:
+        path = new_spool()
+        try:
+            with path.open("wb") as file:
                 for piece in self._chunks(size):
-                    spool.write(piece)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
+                    file.write(piece)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return Spooled(path, size)
 
     # Commands and answers
@@ -269,15 +293,23 @@ class ImapWire(imaplib.IMAP4):
         return answer
 
     def pipeline(self, commands: Sequence[bytes]) -> list[Answer]:
-        """Send commands without waiting between them and return their answers, in one round trip for up to 64."""
+        """Send commands without waiting between them and return their answers, in one round trip for up to 64.
+
+        Untagged lines go to the answer that ends next. Servers may end commands in another order than sent, and mix
+        what belongs to them: whoever must know reads the lines of all.
+        """
         answers: list[Answer] = []
         for start in range(0, len(commands), PIPELINE):
-            tags = self._start(commands[start : start + PIPELINE])
-            for tag in tags:
-                answer = Answer()
-                for pieces in self._until(tag, answer):
-                    answer.lines.append(pieces)
-                answers.append(answer)
+            open_ones = {tag: Answer() for tag in self._start(commands[start : start + PIPELINE])}
+            answers.extend(open_ones.values())
+            lines: list[Pieces] = []
+            while open_ones:
+                pieces, tag = self._read_answer(open_ones)
+                lines.append(pieces)
+                if tag:
+                    ended = open_ones.pop(tag)
+                    ended.status, ended.text = _tagged(lines.pop(), tag)
+                    ended.lines, lines = lines, []
             self.busy = False
         return answers
 
@@ -297,13 +329,21 @@ class ImapWire(imaplib.IMAP4):
         tags = []
         for _ in commands:
             self.tagnum += 1
-            tags.append(b"%s%d" % (self.tagpre, self.tagnum))
+            tags.append(b"M%d" % self.tagnum)
         self.send(b"".join(tag + b" " + command + b"\r\n" for tag, command in zip(tags, commands, strict=True)))
         return tags
 
     def _until(self, tag: bytes, answer: Answer) -> Iterator[Pieces]:
         """Yield untagged answers until the tagged one, which goes into `answer`."""
-        end = tag + b" "
+        while True:
+            pieces, ended = self._read_answer((tag,))
+            if ended:
+                answer.status, answer.text = _tagged(pieces, tag)
+                return
+            yield pieces
+
+    def _read_answer(self, tags: Container[bytes]) -> tuple[Pieces, bytes]:
+        """Read one answer; return it and the tag it ends, empty for an untagged one."""
         while True:
             pieces = self.read_pieces()
             line = pieces[0]
@@ -311,12 +351,12 @@ class ImapWire(imaplib.IMAP4):
             if line.startswith(b"* "):
                 if line[2:5].upper() == b"BYE":
                     raise self._said_bye(line)
-                yield pieces
-            elif line.startswith(end):
-                status, _, answer.text = line[len(end) :].partition(b" ")
-                answer.status = status.upper()
-                return
-            elif line:
+                return pieces, b""
+            tag = line.partition(b" ")[0]
+            if tag in tags:
+                return pieces, tag
+            # an empty line breaks the grammar and means nothing
+            if line:
                 self.shutdown()
                 raise ServerMisbehaved(f"unexpected answer {line[:80]!r}", stage=self.stage)
 
