@@ -62,7 +62,8 @@ def record(
     account_id: int, object_type: ObjectType, object_ids: Iterable[int], kind: Kind, *, using: str | None = None
 ) -> None:
     """Log one kind of change of many objects, in the order given. Call inside `lock_account`, else LockOrder."""
-    record_entries(account_id, [Entry(object_type, pk, kind) for pk in object_ids], using=using)
+    ids = list(dict.fromkeys(object_ids))
+    _write(account_id, ids, [int(object_type)] * len(ids), [int(kind)] * len(ids), [], using)
 
 
 def record_entries(account_id: int, entries: Iterable[Entry], *, using: str | None = None) -> None:
@@ -70,18 +71,46 @@ def record_entries(account_id: int, entries: Iterable[Entry], *, using: str | No
 
     Call inside `lock_account` of the account, else LockOrder; inside `allow_unlogged` nothing is written.
     """
-    once = list({(entry.object_type, entry.object_id): entry for entry in entries}.values())
+    once = {(entry.object_type, entry.object_id): entry for entry in entries}.values()
+    kept = [entry.tombstone for entry in once] if any(entry.tombstone is not None for entry in once) else []
+    _write(
+        account_id,
+        [entry.object_id for entry in once],
+        [int(entry.object_type) for entry in once],
+        [int(entry.kind) for entry in once],
+        kept,
+        using,
+    )
+
+
+def _write(
+    account_id: int,
+    ids: Sequence[int],
+    types: Sequence[int],
+    kinds: Sequence[int],
+    tombstones: Sequence[Mapping[str, Any] | None],
+    using: str | None,
+) -> None:
     alias = using or alias_of_accounts([account_id])
     hold = hold_on(alias)
     if hold is not None and hold.unlogged:
         return
     if hold is None or account_id not in hold.accounts:
         raise LockOrder(f"a change of account {account_id} is recorded without its lock: open lock_account first")
-    if not once:
+    if not ids:
         return
+    parameters: dict[str, Any] = {
+        "account": account_id,
+        "count": len(ids),
+        "ids": _array(ids),
+        "types": _array(types),
+        "kinds": _array(kinds),
+        # an array too short is filled up with NULL
+        "tombstones": [None if one is None else json.dumps(one, cls=DjangoJSONEncoder) for one in tombstones],
+    }
     with connections[alias].cursor() as cursor:
-        cursor.execute(_RECORD, _parameters(account_id, once))
-        if cursor.rowcount != len(once):
+        cursor.execute(_RECORD, parameters)
+        if cursor.rowcount != len(ids):
             raise NoHead(f"no head of account {account_id}")
     hold.recorded.add(account_id)
 
@@ -95,20 +124,6 @@ def record_each(entries: Iterable[tuple[int, Entry]], *, using: str) -> None:
         record_entries(account_id, of_account[account_id], using=using)
 
 
-def _parameters(account_id: int, entries: Sequence[Entry]) -> dict[str, Any]:
-    # arrays are written as their text: quoting every element costs more than storing it
-    tombstones = [
-        None if entry.tombstone is None else json.dumps(entry.tombstone, cls=DjangoJSONEncoder) for entry in entries
-    ]
-    return {
-        "account": account_id,
-        "count": len(entries),
-        "ids": _array(entry.object_id for entry in entries),
-        "types": _array(entry.object_type.value for entry in entries),
-        "kinds": _array(entry.kind.value for entry in entries),
-        "tombstones": tombstones,
-    }
-
-
 def _array(numbers: Iterable[int]) -> str:
+    """Write an array as PostgreSQL's own text: quoting every element costs more than storing it."""
     return f"{{{','.join(map(str, numbers))}}}"

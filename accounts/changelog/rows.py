@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
@@ -120,8 +121,7 @@ def _update(
 ) -> list[tuple[Any, ...]]:
     key = model._meta.pk
     assert key is not None
-    connection = connections[alias]
-    columns = [_column(key, connection), *(_column(field, connection) for field in fields)]
+    columns = [_column(key, alias), *(_column(field, alias) for field in fields)]
     table, pk = f'"{model._meta.db_table}"', f'"{key.column}"'
     fresh = ", ".join(f'{column.read} AS "{column.name}"' for column in columns)
     sets = ", ".join(f'"{field.column}" = fresh."{field.column}"' for field in fields)
@@ -136,7 +136,7 @@ def _update(
         )
     else:
         sql += f" UPDATE {table} AS row SET {sets} FROM fresh WHERE row.{pk} = fresh.{pk} AND {differs}"
-    with connection.cursor() as cursor:
+    with connections[alias].cursor() as cursor:
         arrays = [columns[0].array(ids)]
         for column, field in zip(columns[1:], fields, strict=True):
             each = values[field.attname]
@@ -167,15 +167,14 @@ def _columns_to_insert(
     names = list(rows[0])
     if any(len(row) != len(names) for row in rows):
         raise ValueError(f"rows of {model._meta.label} differ in the columns they name")
-    connection = connections[alias]
-    columns = [_column(column_of(model, name), connection) for name in names]
+    columns = [_column(column_of(model, name), alias) for name in names]
     values = [[row[name] for row in rows] for name in names]
     for field in model._meta.concrete_fields:
         if field.attname in rows[0] or isinstance(field, models.AutoField) or field.generated or field.has_db_default():
             continue
         absent = [_default(field) for _ in rows]
         if any(value is not None for value in absent):
-            columns.append(_column(field, connection))
+            columns.append(_column(field, alias))
             values.append(absent)
     return columns, values
 
@@ -188,10 +187,16 @@ def _default(field: models.Field[Any, Any]) -> Any:
 
 def column_of(model: type[models.Model], name: str) -> models.Field[Any, Any]:
     """Return the concrete field called `name`, or with it as its attribute. Raises FieldDoesNotExist."""
-    for field in model._meta.concrete_fields:
-        if name in (field.attname, field.name):
-            return field
-    raise FieldDoesNotExist(f"{model._meta.label} has no column named {name!r}")
+    try:
+        return _fields_by_name(model)[name]
+    except KeyError:
+        raise FieldDoesNotExist(f"{model._meta.label} has no column named {name!r}") from None
+
+
+@cache
+def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:
+    fields = model._meta.concrete_fields
+    return {field.name: field for field in fields} | {field.attname: field for field in fields}
 
 
 def _key_names(model: type[models.Model]) -> str:
@@ -204,7 +209,9 @@ def _unnest(columns: Sequence[Column]) -> str:
     return f"unnest({arrays}) AS given ({names})"
 
 
-def _column(field: models.Field[Any, Any], connection: Any) -> Column:
+@cache
+def _column(field: models.Field[Any, Any], alias: str) -> Column:
+    connection = connections[alias]
     source = field
     while isinstance(source, models.ForeignKey):
         source = source.target_field

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db.models import QuerySet
 
 from accounts.changelog.logged import LoggedModel
 from accounts.changelog.reader import latest, read_changes
@@ -23,7 +22,7 @@ Snapshot = dict[tuple[str, int], dict[str, object]]
 MODELS: tuple[type[LoggedModel], ...] = (Folder, Thread, Message)
 
 
-def rows_of(model: type[LoggedModel], account: Account) -> QuerySet[LoggedModel]:
+def rows_of(model: Any, account: Account) -> Any:
     return model.objects.filter(account_id=account.pk).order_by("pk")
 
 
