@@ -1,28 +1,42 @@
 # Every target works from a clean checkout and is safe to repeat. Needs Python 3.11 or newer, and make.
-.PHONY: setup test soak lint clean lock
-PYTHON ?=
-export PYTHON
+.PHONY: setup develop run demo test soak bench lint clean lock
+PYTHON ?= python3
 MINUTES ?= 30
+RUN := .venv/bin/python
 
 setup:
-	@sh deploy/environment.sh
+	@$(PYTHON) deploy/bootstrap.py base
 
-test: setup
-	@.venv/bin/python -m tests.servers.install
-	@.venv/bin/python -m pytest
+develop:
+	@$(PYTHON) deploy/bootstrap.py dev
 
-soak: setup
-	@.venv/bin/python -m tests.servers.install
-	@.venv/bin/python -m tests.soak --minutes $(MINUTES)
+run: setup
+	@exec $(RUN) manage.py up
 
-lint: setup
+# ONCE=1: ends after the summary, and leaves nothing running
+demo: setup
+	@exec $(RUN) manage.py demo $(if $(filter-out 0,$(ONCE)),--once)
+
+test: develop
+	@$(RUN) -m tests.servers.install
+	@$(RUN) -m pytest
+
+soak: develop
+	@$(RUN) -m tests.servers.install
+	@$(RUN) -m tests.soak --minutes $(MINUTES)
+
+bench: develop
+	@$(RUN) -m tests.servers.install
+	@$(RUN) -m benchmarks
+
+lint: develop
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy .
 	@.venv/bin/lint-imports
 
 clean:
-	@rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@$(PYTHON) deploy/clean.py
 
 # Pins everything anew from requirements/*.in (needs uv).
 lock:
