@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from django.test import override_settings
 
 from accounts.discovery import Servers, ServersUnknown, discover, web
 from accounts.discovery.autoconfig import read_autoconfig
@@ -305,9 +305,10 @@ def test_known_servers_are_hosts_and_encrypted() -> None:
         assert provider.imap or provider.remark
 
 
-def test_settings_say_how_the_internet_is_reached(settings: SettingsWrapper) -> None:
-    settings.ALLOWED_PRIVATE_NETWORKS = [ipaddress.ip_network("10.0.0.0/8")]
-    settings.EGRESS_PROXY = "http://proxy.example:3128"
+@override_settings(
+    ALLOWED_PRIVATE_NETWORKS=[ipaddress.ip_network("10.0.0.0/8")], EGRESS_PROXY="http://proxy.example:3128"
+)
+def test_settings_say_how_the_internet_is_reached() -> None:
     internet = internet_of_settings()
     assert (internet.private_networks, internet.proxy) == (("10.0.0.0/8",), "http://proxy.example:3128")
     assert discover("someone@gmail.com").source == "known"
