@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from celery import Celery
 from django.conf import settings
 
+from project.broker import PatientAMQP
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 #: Seconds after which the broker hands out again what a worker took and never finished. Recovery does not wait for it:
@@ -34,6 +36,8 @@ def transport_options(url: str) -> dict[str, Any]:
         "socket_timeout": BROKER_SECONDS,
         "socket_connect_timeout": BROKER_SECONDS,
         "socket_keepalive": True,
+        # each greenlet that ends a task tells the broker so on a connection of its own
+        "max_connections": settings.SYNC_CONCURRENCY + 50,
         # queues are asked in the order in which a worker names them: news before first mirrors
         "queue_order_strategy": "priority",
     }
@@ -45,7 +49,7 @@ def round_of(task: str, *, every: float) -> dict[str, Any]:
     return {"task": task, "schedule": every, "options": {"queue": "maintenance", "expires": expires}}
 
 
-app = Celery("mailmirror")
+app = Celery("mailmirror", amqp=PatientAMQP)
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
     broker_transport_options=transport_options(settings.CELERY_BROKER_URL),
