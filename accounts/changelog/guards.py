@@ -75,8 +75,11 @@ def install(models_of_database: Iterable[type[models.Model]], alias: str) -> Non
 
     connection = connections[alias]
     shard = shard_at(alias)
+    tables = [model for model in models_of_database if is_sharded(model)]
+    if not tables:
+        return
     present = set(connection.introspection.table_names())
-    tables = [model for model in models_of_database if model._meta.db_table in present and is_sharded(model)]
+    tables = [model for model in tables if model._meta.db_table in present]
     logged = [model for model in tables if issubclass(model, LoggedModel)]
     with connection.cursor() as cursor:
         if logged:

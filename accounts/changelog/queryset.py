@@ -50,7 +50,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
             return 0
         model, alias = self._logged(), self._write_to()
         owner = cast("str", column_of(model, model.owner_field()).column)
-        with self._chosen(ids, alias):
+        with self.using(alias).filter(pk__in=ids)._opened(alias):
             written = update_differing(
                 model,
                 ids,
@@ -73,7 +73,7 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
     def bulk_update(self, objs: Iterable[_Row], fields: Iterable[str], batch_size: int | None = None) -> int:
         """As Django's, but only rows that differ are written, counted and recorded; no expressions.
 
-        Django's own builds a CASE of every value: 140 ms where this takes 5 (100 messages, 8 columns).
+        Django's own builds a CASE of every value: 130 ms where this takes 5 (100 messages, 8 columns).
         """
         rows = list(objs)
         names = [column_of(self.model, name).attname for name in fields]
@@ -213,11 +213,13 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
 
     @contextmanager
     def _opened(self, alias: str) -> Iterator[LoggedQuerySet[_Row]]:
-        """Lock the accounts of these rows; gives the rows of those accounts alone: others may have come meanwhile."""
-        hold = hold_on(alias)
-        if hold is not None and hold.unlogged:
+        """Lock the accounts of these rows; gives the rows of those accounts alone: others may have come meanwhile.
+
+        Inside a lock the guards see to it that no other account is written.
+        """
+        if hold_on(alias) is not None:
             with transaction.atomic(using=alias, savepoint=False):
-                yield self
+                yield self.using(alias)
             return
         accounts = self.using(alias)._owners()
         if not accounts:
@@ -226,16 +228,6 @@ class LoggedQuerySet(models.QuerySet[_Row, _Row]):
             return
         with lock_account(*accounts, using=alias):
             yield self.using(alias).filter(**{f"{self._logged().owner_field()}__in": accounts})
-
-    @contextmanager
-    def _chosen(self, ids: Sequence[int], alias: str) -> Iterator[None]:
-        """Lock the accounts of rows named by key; inside a lock the guards see to it that no other is written."""
-        if hold_on(alias) is not None:
-            with transaction.atomic(using=alias, savepoint=False):
-                yield
-        else:
-            with self.using(alias).filter(pk__in=ids)._opened(alias):
-                yield
 
     def _locked_first(
         self, call: Callable[..., tuple[_Row, bool]], named: Mapping[str, Any], lookup: Mapping[str, Any], **more: Any

@@ -50,6 +50,27 @@ def test_the_lock_of_another_account_is_not_enough() -> None:
         plain(Thread).filter(pk=thread.pk).update(account_id=bob.pk)
 
 
+def test_no_door_reaches_past_the_lock_it_stands_in() -> None:
+    ada, bob = make_account("ada@example.org"), make_account("bob@example.org")
+    for one in (ada, bob):
+        make_messages(one, 1)
+    ids = list(Message.objects.values_list("pk", flat=True))
+    before = kinds(bob)
+    writes: list[Callable[[], object]] = [
+        lambda: Message.objects.update(subject="x"),
+        lambda: Message.objects.bulk_update_values(ids, {"subject": ["y"] * len(ids)}),
+        lambda: Message.objects.all().delete(),
+    ]
+    for write in writes:
+        with pytest.raises(InternalError, match=f"account {bob.pk} is not locked"), lock_account(ada.pk):
+            write()
+    with pytest.raises(LockOrder), lock_account(ada.pk):
+        list(Message.objects.select_for_update())
+    with pytest.raises(LockOrder), lock_account(ada.pk):
+        Message.objects.get(account_id=bob.pk).save()
+    assert kinds(bob) == before
+
+
 def test_the_lock_ends_with_its_block_even_while_the_transaction_goes_on() -> None:
     account = make_account()
     thread = Thread.objects.create(account_id=account.pk)
