@@ -80,6 +80,8 @@ class Faults:
     drop_after_login: bool = False
     #: Close a connection after so many bytes of answers, in the middle of a line.
     cut_after_bytes: int | None = None
+    #: Seconds before each answer, as on a long line.
+    answer_delay: float = 0.0
     #: Send answers in packets of so many bytes ...
     packet_size: int | None = None
     #: ... with so many seconds between them.

@@ -27,7 +27,7 @@ class Outlet:
 
     def line(self, text: bytes | str) -> None:
         """Add one line."""
-        self.add((text.encode("utf-8") if isinstance(text, str) else text) + b"\r\n")
+        self.add((text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text) + b"\r\n")
 
     def add(self, data: bytes) -> None:
         """Add bytes as they are."""

@@ -15,7 +15,7 @@ from project.demo.fetch import format_flags
 from project.demo.outlet import ConnectionCut, Outlet
 from project.demo.store import Message, Refused, Store
 from project.demo.view import View
-from project.demo.wire import BadSyntax, Command, LiteralTooLarge, parse_command, read_command
+from project.demo.wire import BadSyntax, Command, TooLarge, parse_command, read_command
 
 if TYPE_CHECKING:
     from project.demo.serving import Host
@@ -101,11 +101,8 @@ class Session:
                 if not line:
                     return
                 await self._serve(line)
-        except LiteralTooLarge as error:
-            await self._last_word(f"* BYE [TOOBIG] Literal too large: {error}")
-        except ValueError:
-            # A line longer than the reader's limit: there is no way to find the next command.
-            await self._last_word("* BYE Line too long")
+        except TooLarge as error:
+            await self._last_word(f"* BYE [TOOBIG] Too large: {error}")
         except (ConnectionCut, ConnectionError, asyncio.IncompleteReadError):
             log.debug("connection cut")
         finally:
@@ -185,6 +182,7 @@ class Session:
             said = f"NO {error}"
         if said == ANSWERED:
             return
+        await asyncio.sleep(self.host.script.faults.answer_delay)
         self.tell_news(expunges=command.by_uid or command.name not in ("FETCH", "STORE", "SEARCH"))
         self.out.line(f"{command.tag} {said}")
         await self.out.flush()

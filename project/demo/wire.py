@@ -29,8 +29,8 @@ class BadSyntax(Exception):
     """The command cannot be understood: answered BAD."""
 
 
-class LiteralTooLarge(Exception):
-    """The client announced more than LARGEST_LITERAL bytes."""
+class TooLarge(Exception):
+    """The client sends a line or a literal that we do not take; there is no way to find its next command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +51,29 @@ class Command:
 async def read_command(reader: asyncio.StreamReader, go_on: Callable[[], Awaitable[None]]) -> bytes:
     """Return one whole command with its literals in place; `b""` at the end of the connection.
 
-    `go_on` sends the continuation that a synchronising literal waits for. Raises LiteralTooLarge.
+    `go_on` sends the continuation that a synchronising literal waits for. Raises TooLarge.
     """
     whole = bytearray()
-    while line := await reader.readline():
+    while line := await _read_line(reader):
         whole += line
         ahead = _LITERAL_AHEAD.search(line)
         if ahead is None:
             return bytes(whole)
         size = int(ahead[1])
         if size > LARGEST_LITERAL:
-            raise LiteralTooLarge(f"{size} bytes")
+            raise TooLarge(f"a literal of {size} bytes")
         if not ahead[2]:
             await go_on()
         whole += await reader.readexactly(size)
     return b""
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError as error:
+        # The stream's way of saying that its limit is reached.
+        raise TooLarge("the line") from error
 
 
 def parse_command(line: bytes) -> Command:

@@ -165,6 +165,14 @@ def test_process_ends_with_whoever_holds_its_stdin(tmp_path: Path) -> None:
         assert process.wait(timeout=10) == 0
 
 
+def test_server_needs_nothing_but_the_standard_library() -> None:
+    root = Path(__file__).parents[3]
+    # Without `site` there are no installed packages to be found.
+    command = "import sys; sys.path.insert(0, sys.argv[1]); import project.demo.server"
+    done = subprocess.run([sys.executable, "-S", "-c", command, str(root)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("option", ["--dir", "--user", "--password-file"])
 def test_process_names_a_missing_option(option: str, tmp_path: Path) -> None:
     options = {"--dir": str(tmp_path), "--user": "u", "--password-file": str(tmp_path / "absent")}

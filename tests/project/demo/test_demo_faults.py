@@ -225,6 +225,14 @@ def test_answers_trickle_byte_by_byte(server: DemoServer) -> None:
         assert time.monotonic() - began > 0.1
 
 
+def test_answers_can_take_as_long_as_on_a_long_line(server: DemoServer) -> None:
+    with logged_in(server) as client:
+        server.faults = Faults(answer_delay=0.1)
+        began = time.monotonic()
+        client.command("NOOP")
+        assert time.monotonic() - began >= 0.1
+
+
 def test_unreadable_message_ends_the_fetch_in_no_but_the_others_come(server: DemoServer) -> None:
     for number in range(3):
         server.append("INBOX", letter(number))
