@@ -23,7 +23,7 @@ from sync.providers.imap_wire import Answer, ImapWire
 #: What we use of what servers offer.
 USED = frozenset(
     {"CONDSTORE", "ENABLE", "ESEARCH", "ID", "IDLE", "LIST-EXTENDED", "LIST-STATUS", "NAMESPACE", "OBJECTID"}
-    | {"SPECIAL-USE"}
+    | {"SPECIAL-USE", "UNSELECT"}
 )
 #: RFC 2177: a server may log out who idles for half an hour.
 MOST_IDLE = 28 * 60.0
@@ -72,11 +72,13 @@ class ImapSession:
 
     def folders(self) -> FolderListing:
         """List all folders with their status: one round trip with LIST-STATUS, else two."""
-        return list_folders(self._wire, self.powers, self._namespaces)
+        self._catch_up()
+        return list_folders(self._wire, self.powers, self._namespaces, ahead=self._leave())
 
     def status(self, refs: Sequence[str]) -> Mapping[str, FolderStatus]:
         """Tell the status of folders in one round trip; refused ones are left out."""
-        told = ask_status(self._wire, refs, self.powers)
+        self._catch_up()
+        told = ask_status(self._wire, refs, self.powers, ahead=self._leave())
         return {ref: one.status for ref, one in told.items()}
 
     def changes(self, ref: str, cursor: Cursor | None, *, relist: bool) -> FolderDelta:
@@ -102,12 +104,14 @@ class ImapSession:
             yield from messages
 
     def wait(self, ref: str, *, timeout: float) -> bool:
-        """Wait for news of a folder: since its last `changes`, or from now where there was none."""
-        before = self._known.get(ref)
-        now = self._selected_now(ref)
-        if before is not None and before != now:
+        """Wait for news of a folder: since its last `changes`, or from now where there was none.
+
+        It is opened again first, one round trip: what the server told in the answers to other commands since then
+        it would not tell again.
+        """
+        now = self._select(ref)
+        if now != self._known.setdefault(ref, now):
             return True
-        self._known[ref] = now
         if "IDLE" not in self.powers:
             return self._poll(ref, timeout=timeout)
         return self._wire.idle(min(timeout, MOST_IDLE), _is_news)
@@ -123,6 +127,11 @@ class ImapSession:
 
     # Opening folders
 
+    def _catch_up(self) -> None:
+        """Let the open folder see what others did: STATUS of it tells the old state otherwise (RFC 3501 6.3.10)."""
+        if self._selected is not None:
+            self._wire.require(b"NOOP", asked="NOOP")
+
     def _select(self, ref: str) -> Selected:
         """Open a folder read-only, which leaves \\Recent to other clients. Raises FolderGone."""
         command = b"EXAMINE " + quote_name(ref) + (b" (CONDSTORE)" if "CONDSTORE" in self.powers else b"")
@@ -133,6 +142,17 @@ class ImapSession:
             raise self._why_refused(ref, answer)
         self._selected = ref
         return read_selected(answer)
+
+    def _leave(self) -> bytes:
+        """Return the command that closes the open folder, empty when none is open.
+
+        Of the open folder STATUS tells what the session has seen so far, not how it stands (Dovecot does so).
+        """
+        if self._selected is None:
+            return b""
+        self._selected = None
+        # CLOSE expunges nothing: the folder was opened read-only (RFC 3501 6.4.2)
+        return b"UNSELECT" if "UNSELECT" in self.powers else b"CLOSE"
 
     def _why_refused(self, ref: str, answer: Answer) -> MailError:
         """Tell a folder that is gone from one that is refused: by its code, else by asking LIST for it."""
@@ -149,11 +169,6 @@ class ImapSession:
         known = self._known.get(ref)
         if known is not None and known.uidvalidity != now.uidvalidity:
             raise Transient(f"{ref}: UIDVALIDITY changed from {known.uidvalidity} to {now.uidvalidity}", retry_after=0)
-
-    def _selected_now(self, ref: str) -> Selected:
-        """Return how the folder stands, opening it unless it has stayed open since we last looked."""
-        known = self._known.get(ref)
-        return known if known is not None and self._selected == ref else self._select(ref)
 
     def _poll(self, ref: str, *, timeout: float) -> bool:
         ends = time.monotonic() + timeout

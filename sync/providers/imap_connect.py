@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import imaplib
-import ipaddress
 import socket
 import ssl
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -16,16 +14,12 @@ from functools import lru_cache
 from imapclient import IMAPClient
 
 from sync.errors import AccessDisabled, BadCredentials, MailError, ServerMisbehaved, Unreachable
+from sync.providers.addresses import RESOLVE_SECONDS, check_host
 from sync.providers.base import Login
 from sync.providers.imap_wire import ImapWire
 
 #: Seconds from looking up the name to the end of the login; whoever connects an account waits for it.
 CONNECT_SECONDS = 18.0
-#: Seconds of those for looking up the name.
-RESOLVE_SECONDS = 8.0
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class ImapClient(IMAPClient):  # type: ignore[misc]
@@ -44,7 +38,10 @@ class ImapClient(IMAPClient):  # type: ignore[misc]
 def connect(login: Login) -> tuple[ImapWire, frozenset[str]]:
     """Log in; return the connection and the capabilities offered afterwards, upper case. Raises any MailError."""
     deadline = time.monotonic() + CONNECT_SECONDS
-    addresses = _allowed(_resolve(login, deadline), login)
+    patience = min(RESOLVE_SECONDS, login.timeout)
+    addresses = check_host(
+        login.host, login.port, login.private_networks, plain=login.security == "none", seconds=patience
+    )
     sock = _open_socket(addresses, login, deadline)
     wire: ImapWire | None = None
     try:
@@ -71,78 +68,13 @@ def _log_in(wire: ImapWire, login: Login) -> frozenset[str]:
     return offered
 
 
-# Where to
-
-
-def _resolve(login: Login, deadline: float) -> list[Address]:
-    """Look the host up, at most RESOLVE_SECONDS: the system's resolver knows no timeout, so it gets a thread."""
-    found: list[Address] = []
-    failed: list[OSError | UnicodeError] = []
-
-    def look_up() -> None:
-        try:
-            entries = socket.getaddrinfo(login.host, login.port, type=socket.SOCK_STREAM)
-            found.extend(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries)
-        except (OSError, UnicodeError) as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=look_up, name=f"resolve {login.host}", daemon=True)
-    thread.start()
-    thread.join(min(RESOLVE_SECONDS, login.timeout, deadline - time.monotonic()))
-    if failed:
-        raise Unreachable(f"{login.host}: {failed[0]}", stage="resolve") from failed[0]
-    if not found:
-        raise Unreachable(f"{login.host}: the name was not found in time", stage="resolve")
-    return list(dict.fromkeys(found))
-
-
-def _allowed(addresses: Sequence[Address], login: Login) -> list[Address]:
-    """Return the addresses we may connect to; AccessDisabled when there is none.
-
-    Private ones, and unencrypted connections at all, only inside `private_networks`: whoever may add accounts
-    must not reach what only this machine reaches.
-    """
-    networks = [ipaddress.ip_network(network, strict=False) for network in login.private_networks]
-
-    def inside(address: Address) -> bool:
-        return any(address.version == network.version and address in network for network in networks)
-
-    private = login.security != "none"
-    allowed = [one for one in addresses if inside(one) or (private and all(map(_is_public, _meant(one))))]
-    if not allowed:
-        why = "is not public" if private else "may not be used without TLS"
-        raise AccessDisabled(
-            f"{login.host} ({addresses[0]}) {why} and is outside ALLOWED_PRIVATE_NETWORKS", stage="resolve"
-        )
-    return allowed
-
-
-def _is_public(address: Address) -> bool:
-    return address.is_global and not address.is_multicast
-
-
-def _meant(address: Address) -> list[Address]:
-    """Return the address and the IPv4 address inside it, which is where the packets go."""
-    inner: list[Address] = [address]
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return [address.ipv4_mapped]
-        if address.sixtofour:
-            inner.append(address.sixtofour)
-        if address.teredo:
-            inner.extend(address.teredo)
-        if address in _NAT64:
-            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return inner
-
-
-def _open_socket(addresses: Sequence[Address], login: Login, deadline: float) -> socket.socket:
+def _open_socket(addresses: Sequence[str], login: Login, deadline: float) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time left."""
     failure: OSError | None = None
     for place, address in enumerate(addresses):
         left = (deadline - time.monotonic()) / (len(addresses) - place)
         try:
-            sock = socket.create_connection((str(address), login.port), timeout=max(0.1, min(left, login.timeout)))
+            sock = socket.create_connection((address, login.port), timeout=max(0.1, min(left, login.timeout)))
         except OSError as error:
             failure = error
         else:

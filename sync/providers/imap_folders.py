@@ -51,10 +51,10 @@ def status_items(powers: frozenset[str]) -> bytes:
 # STATUS
 
 
-def ask_status(wire: ImapWire, refs: Sequence[str], powers: frozenset[str]) -> dict[str, Status]:
+def ask_status(wire: ImapWire, refs: Sequence[str], powers: frozenset[str], *, ahead: bytes = b"") -> dict[str, Status]:
     """Ask for the status of folders in one round trip; refused ones are left out."""
     items = status_items(powers)
-    answers = wire.pipeline([b"STATUS " + quote_name(ref) + b" " + items for ref in refs])
+    answers = wire.pipeline([b"STATUS " + quote_name(ref) + b" " + items for ref in refs], ahead=ahead)
     for answer in answers:
         if not answer.ok:
             _raise_if_throttled(answer)
@@ -108,9 +108,14 @@ def _read_status(items: object) -> Status:
 # LIST
 
 
-def list_folders(wire: ImapWire, powers: frozenset[str], namespaces: Namespaces) -> FolderListing:
-    """List every folder, with roles and status. Raises ServerMisbehaved for an answer that cannot be the truth."""
-    answer = wire.require(_list_command(powers), asked="LIST")
+def list_folders(
+    wire: ImapWire, powers: frozenset[str], namespaces: Namespaces, *, ahead: bytes = b""
+) -> FolderListing:
+    """List every folder, with roles and status. Raises ServerMisbehaved for an answer that cannot be the truth.
+
+    `ahead`: a command to send before, in the same round trip.
+    """
+    answer = wire.require(_list_command(powers), asked="LIST", ahead=ahead)
     listed = _read_list(answer.lines)
     for prefix in namespaces.personal:
         if prefix and not any(ref.startswith(prefix) for ref in listed):

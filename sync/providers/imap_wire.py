@@ -285,19 +285,23 @@ class ImapWire(imaplib.IMAP4):
         """Send one command and return its answer, whatever its status."""
         return self.pipeline([command])[0]
 
-    def require(self, command: bytes, *, asked: str) -> Answer:
+    def require(self, command: bytes, *, asked: str, ahead: bytes = b"") -> Answer:
         """Send one command and return its answer; NO and BAD raise. `asked` describes it to people."""
-        answer = self.ask(command)
+        (answer,) = self.pipeline([command], ahead=ahead)
         if not answer.ok:
             raise refusal(answer.status, answer.text, asked=asked, stage=self.stage)
         return answer
 
-    def pipeline(self, commands: Sequence[bytes]) -> list[Answer]:
+    def pipeline(self, commands: Sequence[bytes], *, ahead: bytes = b"") -> list[Answer]:
         """Send commands without waiting between them and return their answers, in one round trip for up to 64.
+
+        `ahead`: a command to send before them whose answer nobody needs.
 
         Untagged lines go to the answer that ends next. Servers may end commands in another order than sent, and mix
         what belongs to them: whoever must know reads the lines of all.
         """
+        if ahead:
+            return self.pipeline([ahead, *commands])[1:]
         answers: list[Answer] = []
         for start in range(0, len(commands), PIPELINE):
             open_ones = {tag: Answer() for tag in self._start(commands[start : start + PIPELINE])}

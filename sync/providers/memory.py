@@ -114,10 +114,10 @@ class MemoryServer:
 
     # Messages
 
-    def append(self, folder: str, raw: bytes, flags: Iterable[str] = (), internal_date: datetime | None = None) -> str:
-        """Put a message into a folder and return its id. `internal_date`: None: now."""
+    def append(self, folder: str, raw: bytes, flags: Iterable[str] = (), date: datetime | None = None) -> str:
+        """Put a message into a folder and return its id. `date`: when it was received, aware; None: now."""
         with self._changing():
-            moment = internal_date or datetime.now(UTC).replace(microsecond=0)
+            moment = date or datetime.now(UTC).replace(microsecond=0)
             return str(self.folder(folder).add(raw, flags, moment))
 
     def copy(self, folder: str, uid: str, target: str) -> str:
@@ -280,6 +280,7 @@ class MemorySession:
         self.powers = frozenset({"CONDSTORE", "OBJECTID"}) if server.condstore else frozenset({"OBJECTID"})
         self._server = server
         self._closed = False
+        self._known: dict[str, tuple[int, int, int]] = {}
 
     def folders(self) -> FolderListing:
         """List all folders."""
@@ -298,6 +299,7 @@ class MemorySession:
         """Compare one folder with `cursor`, in the ways of `imap_changes`."""
         with self._asking("changes"):
             folder = self._server.folder(ref)
+            self._known[ref] = self._marks(ref)
             held = {} if self._server.takes_empty(ref) else folder.messages
             now = {
                 "uidvalidity": folder.uidvalidity,
@@ -341,9 +343,9 @@ class MemorySession:
                 yield _deliver(uid, message)
 
     def wait(self, ref: str, *, timeout: float) -> bool:
-        """Wait until the folder differs from how it is now."""
+        """Wait for news since the last `changes`, or from now where there was none."""
         with self._asking("wait"):
-            before = self._marks(ref)
+            before = self._known.setdefault(ref, self._marks(ref))
             return self._server.lock.wait_for(lambda: self._closed or self._marks(ref) != before, timeout)
 
     def close(self) -> None:

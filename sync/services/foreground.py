@@ -35,7 +35,7 @@ def mirror_now(account_id: int, *, tell: Callable[[SyncProgress], None] | None =
             if progress.completed >= asked:
                 return progress
             try:
-                worked = _look(account_id) | _sync_folders(account_id, asked)
+                worked = _look(account_id) | _sync_folders(account_id)
             except NeedsOwner as error:
                 invalidate_account(account_id=account_id, reason=str(error))
                 raise
@@ -68,8 +68,10 @@ def _look(account_id: int) -> bool:
     return True
 
 
-def _sync_folders(account_id: int, asked: int) -> bool:
+def _sync_folders(account_id: int) -> bool:
     worked = False
+    # a loss asks for a further pass: what is held waits for that one
+    asked = AccountSync.objects.values_list("requested", flat=True).get(account_id=account_id)
     behind = SyncState.objects.filter(account_id=account_id, folder__selectable=True, looked__lt=asked)
     for folder_id in list(behind.order_by("folder__path").values_list("folder_id", flat=True)):
         lease = claim_folder(folder_id)

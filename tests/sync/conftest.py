@@ -46,7 +46,7 @@ class Connected:
             copies = FolderMessage.objects.filter(folder=folder).select_related("message")
             found[folder.path] = {
                 copy.remote_id: (
-                    b"".join(open_blob(self.account_id, copy.message.sha256, copy.message.size).pieces()),
+                    b"".join(open_blob(self.account_id, bytes(copy.message.sha256), copy.message.size).pieces()),
                     frozenset(copy.flags),
                 )
                 for copy in copies

@@ -133,6 +133,7 @@ def test_arbitrary_bytes_are_read_and_storable(raw: bytes) -> None:
 @settings(max_examples=600, deadline=None)
 @given(mail_like)
 @example(b"Date: Thu, 10 Sjj 1997 14:53:31 +0000\n\n")
+@example("Subject: =?käoi8-r?q?=00?=\n\n".encode("latin-1"))
 @example(b"Date: Fri, 31 Dec 9999 23:59:59 -2359\n\n")
 @example(b"Date: Sat, 1 Jan 0000 00:00:00 +0000\n\n")
 def test_bytes_that_look_like_mail_are_read_and_storable(raw: bytes) -> None:
