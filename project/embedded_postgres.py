@@ -69,11 +69,13 @@ class Place:
     programs: Path
     #: None: we are not root, it runs as we do.
     owner: Owner | None
+    #: The cluster's directory, below home.
+    cluster: str = "data"
 
     @property
     def data(self) -> Path:
         """The cluster."""
-        return self.home / "data"
+        return self.home / self.cluster
 
     @property
     def log(self) -> Path:
@@ -188,9 +190,10 @@ def run_program(where: Place, *command: str, environment: dict[str, str] | None 
 
 def make_cluster(where: Place, password: str, *, unsafe: bool) -> None:
     """Make a new cluster: UTF-8, C.UTF-8 (it cannot be changed later), checksums, passwords."""
-    for half_made in (where.home / "data.new", where.home / "password"):
-        shutil.rmtree(half_made, ignore_errors=True) if half_made.is_dir() else half_made.unlink(missing_ok=True)
+    draft = where.home / f"{where.cluster}.new"
+    shutil.rmtree(draft, ignore_errors=True)
     file = where.home / "password"
+    file.unlink(missing_ok=True)
     file.touch(mode=0o600)
     file.write_text(password, encoding="ascii")
     if where.owner is not None:
@@ -199,18 +202,23 @@ def make_cluster(where: Place, password: str, *, unsafe: bool) -> None:
         run_program(
             where,
             "initdb",
-            *("-D", str(where.home / "data.new"), "-U", USER, "--pwfile", str(file), "-A", "scram-sha-256"),
+            *("-D", str(draft), "-U", USER, "--pwfile", str(file), "-A", "scram-sha-256"),
             *("-E", "UTF8", "--locale=C.UTF-8", "--data-checksums", *(["--no-sync"] if unsafe else [])),
         )
     finally:
         file.unlink()
     # in one step: a cluster is whole, or not there
-    (where.home / "data.new").rename(where.data)
+    draft.rename(where.data)
+
+
+def version_of(cluster: Path) -> str:
+    """Return the major version of the PostgreSQL that made a cluster."""
+    return (cluster / "PG_VERSION").read_text(encoding="ascii").strip()
 
 
 def refuse_other_version(where: Place) -> None:
     """Raise EmbeddedFault when the cluster was made by another major version."""
-    made_by = (where.data / "PG_VERSION").read_text(encoding="ascii").strip()
+    made_by = version_of(where.data)
     if made_by != major_version():
         raise EmbeddedFault(
             f"{where.data} was made by PostgreSQL {made_by}, and this is {major_version()}: "
@@ -265,11 +273,12 @@ def end_server(pid: int, data: Path) -> None:
 class PostgresServer:
     """The embedded PostgreSQL of one DATA_DIR, while we run it."""
 
-    def __init__(self, data_dir: Path, record: Record, *, unsafe: bool = False) -> None:
-        """`unsafe`: data need not survive a crash of the machine (tests)."""
+    def __init__(self, data_dir: Path, record: Record, *, unsafe: bool = False, where: Place | None = None) -> None:
+        """`unsafe`: data need not survive a crash of the machine (tests). `where`: another cluster than DATA_DIR's."""
         self.data_dir = data_dir
         self.record = record
         self.unsafe = unsafe
+        self.where = where
         self.child: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> Place:
@@ -286,7 +295,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections. Raises EmbeddedFault."""
-        where = self.prepare()
+        where = self.where or self.prepare()
         clear_way(where)
         deadline = time.monotonic() + START_PATIENCE
         while True:

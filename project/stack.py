@@ -77,8 +77,12 @@ class Stack:
 
     def wait_until_ready(self) -> None:
         """Return when the API answers and every worker takes tasks. Raises Stopped."""
-        while not (api_answers() and workers_answer(self.supervisor.processes)):
+        while not self.is_ready():
             self.tend()
+
+    def is_ready(self) -> bool:
+        """Whether the API answers and every worker takes tasks."""
+        return api_answers() and workers_answer(self.supervisor.processes)
 
     def tend_for_ever(self) -> None:
         """Keep everything running. Raises Stopped when told to stop."""
@@ -86,10 +90,14 @@ class Stack:
             self.tend(60)
 
 
+def local_host() -> str:
+    """Return the address at which this machine reaches its own API."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104 -- compared with
+
+
 def api_answers() -> bool:
     """Whether the API is there, with its database, broker and migrations."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104 -- compared with
-    connection = http.client.HTTPConnection(host, settings.PORT, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(local_host(), settings.PORT, timeout=PATIENCE)
     try:
         # by a name that is always answered to
         connection.request("GET", "/readyz", headers={"Host": "localhost"})

@@ -12,6 +12,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 os.environ.setdefault("PROCESS_ROLE", "web")
 
 try:
-    application = get_wsgi_application()
+    # reads the settings, which the import below needs
+    _django = get_wsgi_application()
 except ImproperlyConfigured as error:
     sys.exit(str(error))
+
+from api.dechunk import Dechunk
+
+application = Dechunk(_django)

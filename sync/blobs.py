@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +20,8 @@ from sync.models import Blob
 
 #: Raw bytes a row holds, the last one excepted.
 PIECE = 1 << 20
+#: Pieces of different mails that are in memory at once.
+AT_ONCE = 20
 #: zstd's own default; higher levels cost several times the CPU for a few percent.
 LEVEL = 3
 
@@ -145,6 +147,14 @@ class BlobReader:
 def open_blob(account_id: int, sha256: bytes, size: int) -> BlobReader:
     """Read the raw MIME of a message; `size` as the message tells it. Raises BlobMissing when read."""
     return BlobReader(account_id, bytes(sha256), size)
+
+
+def first_pieces(account_id: int, hashes: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (hash, its first MiB) of several mails, in no order, a few of them at a time; missing ones are left out."""
+    for at in range(0, len(hashes), AT_ONCE):
+        rows = Blob.objects.filter(account_id=account_id, sha256__in=hashes[at : at + AT_ONCE], number=0)
+        for sha256, data in rows.values_list("sha256", "data"):
+            yield bytes(sha256), _context()[1].decompress(bytes(data), max_output_size=PIECE)
 
 
 def pack_text(text: str | None) -> bytes | None:

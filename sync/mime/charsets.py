@@ -102,9 +102,10 @@ def find_codec(label: str) -> str | None:
     label = label.split("*", 1)[0].strip(" \t\r\n\"'")[:64]  # RFC 2231 5: the language follows a star
     name = _SUPERSETS.get(_plain(label)) or re.sub(r"^(?:x-|cs)(?=\w)|[^\w.:-]", "", label.lower())
     module = normalize_encoding(name.lower())
-    if aliases.get(module, module) not in _CHARSETS:
+    module = aliases.get(module, module)
+    if module not in _CHARSETS:
         return None
-    codec = codecs.lookup(name).name
+    codec = codecs.lookup(module).name
     return _SUPERSETS.get(_plain(codec), codec)
 
 

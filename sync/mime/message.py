@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from urllib.parse import unquote
@@ -16,6 +17,26 @@ from sync.mime.structure import Leaf, Structure, find_structure
 from sync.mime.transfer import count_decoded, iter_span
 from sync.mime.values import MAX_BODY, MAX_PARTS, Address, ParsedMessage, ParsedPart, Raw
 
+logger = logging.getLogger(__name__)
+
+#: What is told of a mail that we fail to read: read again once we are mended.
+_UNREADABLE = ParsedMessage(
+    subject="",
+    from_=(),
+    to=(),
+    cc=(),
+    bcc=(),
+    reply_to=(),
+    message_id=None,
+    in_reply_to=(),
+    references=(),
+    date=None,
+    text=None,
+    html=None,
+    snippet="",
+    attachments=(),
+    defects=("unreadable",),
+)
 _BOM = b"\xef\xbb\xbf"
 #: Bytes of a mail without any line feed that is looked at for carriage returns.
 _MAX_BARE = 1 << 20
@@ -26,6 +47,14 @@ _CID_URL = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)
 
 def parse_message(raw: Raw) -> ParsedMessage:
     """Read a mail. Never raises, whatever the bytes; `defects` tells what was wrong with it."""
+    try:
+        return _read(raw)
+    except Exception:
+        logger.exception("a mail of %d bytes cannot be read", len(raw))
+        return _UNREADABLE
+
+
+def _read(raw: Raw) -> ParsedMessage:
     raw = _end_lines(raw)
     start = _find_start(raw)
     structure = find_structure(raw, start, len(raw))

@@ -15,7 +15,7 @@ from tests.servers.processes import own
 
 
 def make_certificate(directory: Path, *more_names: str) -> tuple[Path, Path]:
-    """Write a certificate for localhost, 127.0.0.1 and `more_names`, valid for a day, and its key; return both paths."""
+    """Write a certificate for localhost, 127.0.0.1 and `more_names`, valid for a day; return it and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.servers import packages
+from tests.servers.courier import Courier
+from tests.servers.cyrus import Cyrus
 from tests.servers.install import TOOLS, tool
+from tests.servers.server import ImapServer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,3 +72,16 @@ def test_policy_of_the_machine_is_left_alone(tmp_path: Path, monkeypatch: pytest
     with packages.no_service_starts():
         pass
     assert policy.read_text() == "its own"
+
+
+@pytest.mark.parametrize("server", [Cyrus, Courier])
+def test_server_starts_from_below_a_closed_directory(
+    server: type[ImapServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(server.name)
+    closed = tmp_path / "closed"
+    shutil.copytree(packages.SERVERS / server.name, closed / server.name, symlinks=True)
+    closed.chmod(0o700)
+    monkeypatch.setattr(packages, "SERVERS", closed)
+    with server() as started, started.connect(started.new_user()) as box:
+        assert "INBOX" in box.folders()

@@ -127,12 +127,14 @@ def test_certificate_is_good_for_both_ways_of_tls(name: str, starttls: bool, req
     user = server.new_user()
     assert user.tls_port is not None
     trusting = ssl.create_default_context(cafile=user.certificate)
-    if starttls:
-        client = imaplib.IMAP4(user.host, user.port, timeout=20)
-        client.starttls(trusting)
-    else:
-        client = imaplib.IMAP4_SSL(user.host, user.tls_port, ssl_context=trusting, timeout=20)
+    client = (
+        imaplib.IMAP4(user.host, user.port, timeout=20)
+        if starttls
+        else imaplib.IMAP4_SSL(user.host, user.tls_port, ssl_context=trusting, timeout=20)
+    )
     with client:
+        if starttls:
+            client.starttls(trusting)
         assert client.login(user.username, user.password)[0] == "OK"
 
 

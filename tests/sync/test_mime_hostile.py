@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sync.mime import decode_part, html_to_text, iter_decoded, parse_headers, parse_message
+from sync.mime import message as message_module
 from sync.mime.values import SNIPPET_LENGTH
 
 MAILS = sorted((Path(__file__).parents[1] / "mail").glob("*.eml"))
@@ -95,6 +96,7 @@ mail_like = st.lists(st.sampled_from(PIECES) | st.binary(max_size=6), max_size=6
 def check(raw: bytes) -> None:
     """Read `raw` in every way there is, and require that it can be stored and is consistent."""
     message = parse_message(raw)
+    assert "unreadable" not in message.defects
     assert [text for text in strings(dataclasses.asdict(message)) if UNSTORABLE.search(text)] == []
     assert [text for text in strings(parse_headers(raw)) if UNSTORABLE.search(text)] == []
     assert not UNSTORABLE.search(html_to_text(message.html or ""))
@@ -168,3 +170,14 @@ def test_any_body_decodes_whatever_its_encoding_is_said_to_be(body: bytes, encod
 @example("&#xD800;&#0;\0")
 def test_any_text_read_as_html_gives_text(page: str) -> None:
     assert not UNSTORABLE.search(html_to_text(page))
+
+
+def test_fault_of_our_own_marks_the_mail_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(text: str | None, html: str | None) -> str:
+        raise RecursionError
+
+    monkeypatch.setattr(message_module, "make_snippet", fail)
+    assert parse_message(b"Subject: x\n\nbody").defects == ("unreadable",)
+    assert "a mail of 15 bytes cannot be read" in caplog.text
