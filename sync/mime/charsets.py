@@ -89,6 +89,7 @@ _NO_CHARSETS = """
 _CHARSETS = frozenset(module.name for module in pkgutil.iter_modules(encodings.__path__)) - {*_NO_CHARSETS.split()}
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w:.-]{1,40})""", re.IGNORECASE)
 
 
@@ -143,6 +144,11 @@ def storable(text: str) -> str:
     if "\0" in text:
         text = text.replace("\0", "")
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its control characters as spaces: encoded ones could break out of a header."""
+    return text if text.isprintable() else _CONTROLS.sub(" ", text)
 
 
 def _try(data: bytes, codec: str, *, is_cut: bool = False) -> str | None:

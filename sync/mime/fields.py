@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from sync.mime.charsets import decode_header_bytes, decode_text, find_codec, storable
+from sync.mime.charsets import decode_header_bytes, decode_text, find_codec, one_line, storable
 from sync.mime.values import MAX_FIELD, MAX_HEADER_BLOCK, Raw
 from sync.mime.words import decode_words
 
@@ -75,7 +75,7 @@ def unfold(raw: bytes) -> str:
 
 def decode_value(raw: bytes) -> str:
     """Return a raw value as people should see it: one line, decoded, storable."""
-    return storable(decode_words(unfold(raw)))
+    return one_line(storable(decode_words(unfold(raw))))
 
 
 def cut_fields(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from sync.mime.charsets import decode_text, find_meta_charset, storable
+from sync.mime.charsets import decode_text, find_meta_charset, one_line, storable
 from sync.mime.dates import parse_date
 from sync.mime.fields import Fields, cut_fields, decode_value, unfold
 from sync.mime.ids import parse_ids, parse_message_id
@@ -211,7 +211,7 @@ def _is_attached(leaf: Leaf) -> bool:
 
 def _filename(leaf: Leaf) -> str | None:
     name = leaf.disposition.parameters.get("filename") or leaf.content_type.parameters.get("name")
-    return name.strip() or None if name else None
+    return one_line(name).strip() or None if name else None
 
 
 def _encoding(leaf: Leaf) -> str:

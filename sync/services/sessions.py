@@ -22,6 +22,8 @@ from sync.providers.base import Login, MailSession
 KEEP_WARM = 60.0
 #: Connections of one account at once, in this process.
 MOST_SESSIONS = 3
+#: Seconds to wait for one of these to get free: well below a lease.
+PATIENCE = 20.0
 
 
 @dataclass(slots=True)
@@ -35,7 +37,8 @@ class _Warm:
 class _Pool:
     """Sessions by account. Guarded by a lock that is never held over the network."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    #: Notified when a place for a session gets free.
+    lock: threading.Condition = field(default_factory=threading.Condition)
     warm: dict[int, list[_Warm]] = field(default_factory=lambda: defaultdict(list))
     in_use: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -103,9 +106,14 @@ def close_idle(*, older_than: float = KEEP_WARM) -> int:
 
 
 def _reserve(account_id: int) -> None:
+    """Take one of the account's places, waiting for it: many folders are due at once when a mailbox is new."""
+    until = time.monotonic() + PATIENCE
     with _pool.lock:
-        if _pool.in_use[account_id] >= MOST_SESSIONS:
-            raise Throttled(f"{MOST_SESSIONS} connections of this account are in use", retry_after=1)
+        while _pool.in_use[account_id] >= MOST_SESSIONS:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise Throttled(f"{MOST_SESSIONS} connections of this account are in use", retry_after=1)
+            _pool.lock.wait(left)
         _pool.in_use[account_id] += 1
 
 
@@ -128,3 +136,4 @@ def _return(account_id: int, login: Login, sound: MailSession | None) -> None:
             del _pool.in_use[account_id]
         if sound is not None:
             _pool.warm[account_id].append(_Warm(sound, login, time.monotonic()))
+        _pool.lock.notify_all()

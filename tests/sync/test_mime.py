@@ -57,6 +57,7 @@ def html_snippet(page: str) -> str:
         (b"=?iso-8859-1?q?=80?=", "€"),
         ("=?utf-8?q?ü?=".encode(), "ü"),
         (b"=?gb2312?b?6UY=?=", "镕"),
+        (b"=?utf-8?q?one=0D=0ABcc:_all?=", "one Bcc: all"),
     ],
 )
 def test_subject_is_decoded_as_people_meant_it(value: bytes, expected: str) -> None:
@@ -177,6 +178,11 @@ def test_inline_image_is_one_that_the_html_shows_or_whose_disposition_says_so() 
     )
     parts = parse_message(raw).attachments
     assert [(part.content_id, part.is_inline) for part in parts] == [("a@x", True), ("b@x", False), (None, True)]
+
+
+def test_file_name_is_one_line() -> None:
+    raw = b"Content-Type: a/b\nContent-Disposition: attachment; filename*=utf-8''a%0D%0Ab.txt\n\n"
+    assert parse_message(raw).attachments[0].filename == "a b.txt"
 
 
 def test_boundary_with_a_colon_delimits_and_is_no_field() -> None:

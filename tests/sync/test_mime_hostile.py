@@ -180,4 +180,4 @@ def test_fault_of_our_own_marks_the_mail_and_is_logged(
 
     monkeypatch.setattr(message_module, "make_snippet", fail)
     assert parse_message(b"Subject: x\n\nbody").defects == ("unreadable",)
-    assert "a mail of 15 bytes cannot be read" in caplog.text
+    assert "a mail of 16 bytes cannot be read" in caplog.text
