@@ -14,7 +14,7 @@ from sync.providers.base import Cursor, Fingerprint, FolderDelta, FolderListing,
 from sync.providers.imap_changes import Selected, find_changes, is_unchanged, read_selected
 from sync.providers.imap_connect import connect as open_wire
 from sync.providers.imap_fetch import fetch_fingerprints, fetch_messages
-from sync.providers.imap_folders import Namespaces, ask_status, is_listed, list_folders, read_namespaces
+from sync.providers.imap_folders import MailboxIds, Namespaces, ask_status, is_listed, list_folders, read_namespaces
 from sync.providers.imap_names import quote_name
 from sync.providers.imap_parse import response_code
 from sync.providers.imap_refusals import refusal
@@ -56,6 +56,7 @@ class ImapSession:
         self._selected: str | None = None
         #: ref -> the folder as we last saw it, to notice what happened while another one was open.
         self._known: dict[str, Selected] = {}
+        self._mailbox_ids = MailboxIds()
         self._namespaces = self._introduce()
 
     def _introduce(self) -> Namespaces:
@@ -71,15 +72,17 @@ class ImapSession:
         return read_namespaces(pieces for answer in answers for pieces in answer.lines)
 
     def folders(self) -> FolderListing:
-        """List all folders with their status: one round trip with LIST-STATUS, else two."""
+        """List all folders with their status: one round trip with LIST-STATUS, else two.
+
+        With OBJECTID one more where folders are new to this session.
+        """
         self._catch_up()
-        return list_folders(self._wire, self.powers, self._namespaces, ahead=self._leave())
+        return list_folders(self._wire, self.powers, self._namespaces, self._mailbox_ids, ahead=self._leave())
 
     def status(self, refs: Sequence[str]) -> Mapping[str, FolderStatus]:
         """Tell the status of folders in one round trip; refused ones are left out."""
         self._catch_up()
-        told = ask_status(self._wire, refs, self.powers, ahead=self._leave())
-        return {ref: one.status for ref, one in told.items()}
+        return ask_status(self._wire, refs, self.powers, ahead=self._leave())
 
     def changes(self, ref: str, cursor: Cursor | None, *, relist: bool) -> FolderDelta:
         """Compare a folder with `cursor`: one round trip when nothing changed, two or three else."""

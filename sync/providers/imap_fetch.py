@@ -65,7 +65,11 @@ def fetch_messages(wire: ImapWire, ids: Sequence[str]) -> Generator[RemoteMessag
         batch = ids[start : start + pace.count()]
         start += len(batch)
         rows = _fetch_rows(wire, batch)
-        for uid in [uid for uid in batch if uid not in rows]:
+        missing = [uid for uid in batch if uid not in rows]
+        if missing:
+            # what came since the folder was opened some servers show only after a nudge
+            wire.ask(b"NOOP")
+        for uid in missing:
             rows |= _fetch_rows(wire, [uid])
         try:
             while batch:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync.errors import ServerMisbehaved
@@ -15,6 +16,8 @@ from sync.providers.imap_wire import Answer, ImapWire
 
 #: First levels below which some servers keep every folder of the owner.
 _HOLDERS = frozenset({"inbox", "[gmail]", "[google mail]"})
+#: RFC 8474 7.
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 _UNSELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 
 
@@ -30,12 +33,33 @@ class Namespaces:
         return any(ref.startswith(prefix) or ref == prefix[:-1] for prefix in self.foreign if prefix)
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A STATUS answer: the public part, and the MAILBOXID (RFC 8474) where it was asked for."""
+class MailboxIds:
+    """The MAILBOXIDs (RFC 8474) of folders, asked for once a session and folder.
 
-    status: FolderStatus
-    mailbox_id: str | None
+    By a STATUS of their own: together with MESSAGES, Cyrus 3.6 answers with freed memory, other bytes every time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int | None], str] = {}
+
+    def ask(self, wire: ImapWire, statuses: Mapping[str, FolderStatus]) -> dict[str, str]:
+        """Return ref -> MAILBOXID of the folders in `statuses`, in one round trip where some are new."""
+        names = {ref: (ref, status.uidvalidity) for ref, status in statuses.items()}
+        new = [ref for ref, name in names.items() if name not in self._known]
+        if new:
+            answers = wire.pipeline([b"STATUS " + quote_name(ref) + b" (MAILBOXID)" for ref in new])
+            for ref, items in _status_items(pieces for answer in answers for pieces in answer.lines):
+                if ref in names and (mailbox_id := _mailbox_id(items)):
+                    self._known[names[ref]] = mailbox_id
+        # folders that are gone are forgotten with it
+        self._known = {name: self._known[name] for name in names.values() if name in self._known}
+        return {ref: self._known[name] for ref, name in names.items() if name in self._known}
+
+
+def _mailbox_id(items: object) -> str | None:
+    told = dict(pairs(items)).get(b"MAILBOXID")
+    value = told[0] if isinstance(told, list) and told else None
+    return value.decode("ascii") if isinstance(value, bytes) and _OBJECT_ID.fullmatch(value) else None
 
 
 def status_items(powers: frozenset[str]) -> bytes:
@@ -43,15 +67,15 @@ def status_items(powers: frozenset[str]) -> bytes:
     items = [b"MESSAGES", b"UNSEEN", b"UIDNEXT", b"UIDVALIDITY"]
     if "CONDSTORE" in powers:
         items.append(b"HIGHESTMODSEQ")
-    if "OBJECTID" in powers:
-        items.append(b"MAILBOXID")
     return b"(" + b" ".join(items) + b")"
 
 
 # STATUS
 
 
-def ask_status(wire: ImapWire, refs: Sequence[str], powers: frozenset[str], *, ahead: bytes = b"") -> dict[str, Status]:
+def ask_status(
+    wire: ImapWire, refs: Sequence[str], powers: frozenset[str], *, ahead: bytes = b""
+) -> dict[str, FolderStatus]:
     """Ask for the status of folders in one round trip; refused ones are left out."""
     items = status_items(powers)
     answers = wire.pipeline([b"STATUS " + quote_name(ref) + b" " + items for ref in refs], ahead=ahead)
@@ -74,9 +98,12 @@ def _raise_if_throttled(answer: Answer) -> None:
         raise refusal(answer.status, answer.text, asked="STATUS", stage=None)
 
 
-def read_statuses(lines: Iterable[Pieces]) -> dict[str, Status]:
+def read_statuses(lines: Iterable[Pieces]) -> dict[str, FolderStatus]:
     """Return ref -> status of the STATUS answers among `lines`; unreadable ones are left out."""
-    found: dict[str, Status] = {}
+    return {ref: _read_status(items) for ref, items in _status_items(lines)}
+
+
+def _status_items(lines: Iterable[Pieces]) -> Iterator[tuple[str, object]]:
     for pieces in lines:
         if not _is_answer(pieces, b"STATUS"):
             continue
@@ -85,16 +112,12 @@ def read_statuses(lines: Iterable[Pieces]) -> dict[str, Status]:
         except ValueError:
             continue
         if isinstance(name, bytes) and rest:
-            found[decode_name(name)] = _read_status(rest[-1])
-    return found
+            yield decode_name(name), rest[-1]
 
 
-def _read_status(items: object) -> Status:
+def _read_status(items: object) -> FolderStatus:
     told = dict(pairs(items))
-    mailbox_id = told.get(b"MAILBOXID")
-    if isinstance(mailbox_id, list) and mailbox_id:
-        mailbox_id = mailbox_id[0]
-    status = FolderStatus(
+    return FolderStatus(
         messages=number(told.get(b"MESSAGES")),
         unseen=number(told.get(b"UNSEEN")),
         uidnext=number(told.get(b"UIDNEXT")) or None,
@@ -102,14 +125,13 @@ def _read_status(items: object) -> Status:
         # 0: the folder keeps no modification sequences (RFC 7162 3.1.2.2)
         highestmodseq=number(told.get(b"HIGHESTMODSEQ")) or None,
     )
-    return Status(status, mailbox_id.decode("ascii", "replace") if isinstance(mailbox_id, bytes) else None)
 
 
 # LIST
 
 
 def list_folders(
-    wire: ImapWire, powers: frozenset[str], namespaces: Namespaces, *, ahead: bytes = b""
+    wire: ImapWire, powers: frozenset[str], namespaces: Namespaces, mailbox_ids: MailboxIds, *, ahead: bytes = b""
 ) -> FolderListing:
     """List every folder, with roles and status. Raises ServerMisbehaved for an answer that cannot be the truth.
 
@@ -127,8 +149,12 @@ def list_folders(
     missing = [ref for ref, folder in listed.items() if folder.selectable and ref not in statuses]
     if missing:
         statuses |= ask_status(wire, missing, powers)
-    folders = _with_roles([_with_stable_id(folder, statuses.get(folder.ref)) for folder in listed.values()], namespaces)
-    return FolderListing(folders, {ref: told.status for ref, told in statuses.items() if ref in listed})
+    statuses = {ref: status for ref, status in statuses.items() if ref in listed}
+    stable_ids = {ref: str(status.uidvalidity) for ref, status in statuses.items() if status.uidvalidity}
+    if "OBJECTID" in powers:
+        stable_ids |= mailbox_ids.ask(wire, statuses)
+    folders = [replace(folder, stable_id=stable_ids.get(folder.ref)) for folder in listed.values()]
+    return FolderListing(_with_roles(folders, namespaces), statuses)
 
 
 def is_listed(wire: ImapWire, ref: str) -> bool:
@@ -215,13 +241,6 @@ def _is_answer(pieces: Pieces, name: bytes) -> bool:
 
 def _common_delimiter(folders: Iterable[RemoteFolder]) -> str | None:
     return next((folder.delimiter for folder in folders if folder.delimiter), None)
-
-
-def _with_stable_id(folder: RemoteFolder, told: Status | None) -> RemoteFolder:
-    if told is None:
-        return folder
-    uidvalidity = told.status.uidvalidity
-    return replace(folder, stable_id=told.mailbox_id or (str(uidvalidity) if uidvalidity else None))
 
 
 # Roles

@@ -10,7 +10,7 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pytest
 
@@ -43,10 +43,10 @@ class Hand(Protocol):
 
 
 def letter(number: int, *, size: int = 200) -> bytes:
-    """Return a message whose every line ends as it should, `number` telling it from others."""
+    """Return a message of `size` bytes whose every line ends as it should, `number` telling it from others."""
     head = f"Message-ID: <letter-{number}@example.org>\r\nSubject: Letter {number}\r\n\r\n".encode()
-    lines = (size - len(head)) // 72
-    return head + (b"%070d\r\n" % number) * max(1, lines)
+    lines, rest = divmod(size - len(head) - 80, 72)
+    return head + (b"%070d\r\n" % number) * lines + b"x" * (rest + 78) + b"\r\n"
 
 
 def raw_of(message: RemoteMessage) -> bytes:
@@ -95,6 +95,10 @@ class FollowedFolder:
 class ProviderContract:
     """One test a promise of `MailSession`."""
 
+    #: Of the names below, those that the server will not have.
+    refused_names: ClassVar[frozenset[str]] = frozenset()
+    renaming_keeps_stable_ids: ClassVar[bool] = True
+
     @pytest.fixture
     def session(self) -> Iterator[MailSession]:
         raise NotImplementedError
@@ -123,6 +127,8 @@ class ProviderContract:
     def test_names_of_all_scripts_are_listed_opened_and_fetched(
         self, session: MailSession, hand: Hand, name: str
     ) -> None:
+        if name in self.refused_names:
+            pytest.skip("the server takes no such name")
         ref = hand.ref(name)
         hand.create(ref)
         uid = hand.append(ref, letter(1))
@@ -138,13 +144,13 @@ class ProviderContract:
         assert folder.levels[-3:] == ("Kunden", "Süd", "2024")
         assert folder.delimiter is not None
 
-    def test_renamed_folder_keeps_its_stable_id(self, session: MailSession, hand: Hand) -> None:
+    def test_renamed_folder_keeps_its_stable_id_where_it_can(self, session: MailSession, hand: Hand) -> None:
         old, new = hand.ref("Old name"), hand.ref("Nouveau nom é")
         hand.create(old)
         before = find_folder(session, old)
         hand.rename(old, new)
         assert before.stable_id is not None
-        assert find_folder(session, new).stable_id == before.stable_id
+        assert (find_folder(session, new).stable_id == before.stable_id) == self.renaming_keeps_stable_ids
         assert old not in {folder.ref for folder in session.folders().folders}
 
     def test_deleted_folder_is_gone_and_the_session_goes_on(self, session: MailSession, hand: Hand) -> None:
@@ -276,7 +282,7 @@ class ProviderContract:
         "raw",
         [
             letter(1),
-            b"Subject: no end of line",
+            b"Subject: no end\r\n\r\nof the last line",
             b"\r\nno headers\r\n",
             b"Subject: 8 bit\r\n\r\n\xff\xfe\x80 gr\xc3\xbc\xc3\x9fe\r\n",
             b"Subject: dots\r\n\r\n.\r\n..\r\n)\r\nM1 OK done\r\n* BYE\r\n{5}\r\n",
@@ -287,14 +293,18 @@ class ProviderContract:
     def test_raw_message_is_the_servers_own_to_the_byte(self, session: MailSession, hand: Hand, raw: bytes) -> None:
         uid = hand.append("INBOX", raw, date=STAMP)
         (message,) = session.fetch("INBOX", [uid])
-        assert raw_of(message) == hand.held("INBOX")[uid][1] == raw
-        assert (message.remote_id, message.size, message.internal_date) == (uid, len(raw), STAMP)
+        held = hand.held("INBOX")[uid][1]
+        # Courier ends the last line
+        assert held.removesuffix(b"\r\n") == raw.removesuffix(b"\r\n")
+        assert raw_of(message) == held
+        assert (message.remote_id, message.size, message.internal_date) == (uid, len(held), STAMP)
 
     @pytest.mark.parametrize(
         "size", [LARGE_MESSAGE - 1, LARGE_MESSAGE, LARGE_MESSAGE + 1, 2 * LARGE_MESSAGE, 2_600_000]
     )
     def test_large_message_comes_in_a_file(self, session: MailSession, hand: Hand, size: int) -> None:
-        small, raw = letter(1), letter(2, size=size + 100)[:size]
+        small, raw = letter(1), letter(2, size=size)
+        assert len(raw) == size
         uids = [hand.append("INBOX", small), hand.append("INBOX", raw), hand.append("INBOX", small)]
         messages = list(session.fetch("INBOX", uids))
         assert [message.spool is not None for message in messages] == [False, size > LARGE_MESSAGE, False]

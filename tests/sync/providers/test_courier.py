@@ -15,6 +15,10 @@ from tests.sync.providers.real import RealHand, login_to
 
 
 class TestCourier(ProviderContract):
+    refused_names = frozenset({"🎉 Party"})
+    #: It has no other id than UIDVALIDITY, and gives a renamed folder a new one.
+    renaming_keeps_stable_ids = False
+
     @pytest.fixture
     def user(self, courier: Courier) -> MailUser:
         return courier.new_user()

@@ -15,6 +15,8 @@ from tests.sync.providers.real import RealHand, login_to
 
 
 class TestCyrus(ProviderContract):
+    refused_names = frozenset({"100% “quoted”", 'a "b" c', "back\\slash"})
+
     @pytest.fixture
     def user(self, cyrus: Cyrus) -> MailUser:
         return cyrus.new_user()
