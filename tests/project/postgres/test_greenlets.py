@@ -65,8 +65,13 @@ def test_statement_that_takes_too_long_is_ended_and_its_connection_dropped() -> 
     assert saw["goes on after a savepoint"] == 1
 
 
-def test_iterators_large_results_and_arrays_work_among_greenlets() -> None:
-    assert play("reading") == {"read": 2500, "bytes": 20_000_000, "sum": 50_000 * 49_999 // 2}
+def test_server_side_cursors_large_results_and_arrays_work_among_greenlets() -> None:
+    assert play("reading") == {
+        "first": 1,
+        "rest": 2400,
+        "bytes": 20_000_000,
+        "sum": 50_000 * 49_999 // 2,
+    }
 
 
 def test_server_that_accepts_and_never_answers_stops_nobody_else() -> None:
