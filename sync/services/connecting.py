@@ -10,6 +10,7 @@ from typing import Any, cast
 from django.conf import settings
 
 from accounts.changelog.recorder import lock_account
+from accounts.discovery import ServersUnknown, discover
 from accounts.services import NewAccount, store_account
 from project.postgres import give_back
 from project.shards import on_shard
@@ -113,9 +114,10 @@ def _completed(request: ConnectRequest) -> ConnectRequest:
 
 
 def _with_hosts(request: ConnectRequest) -> ConnectRequest:
-    from accounts.discovery import discover
-
-    found = discover(request.email)
+    try:
+        found = discover(request.email)
+    except ServersUnknown as error:
+        raise InvalidSettings("imap_host", str(error)) from error
     return replace(
         request,
         imap_host=found.imap_host,

@@ -9,6 +9,8 @@ import pytest
 
 from accounts.changelog.reader import latest, read_changes
 from sync.models import AccountSync, Message, RememberedMessage, Thread
+from sync.services import folder_sync, holding, schedule
+from sync.services.leases import claim_folder
 from sync.services.schedule import request_pass
 from tests.sync.conftest import Connected
 
@@ -82,6 +84,23 @@ def test_moved_message_keeps_its_id(filled: Connected) -> None:
     ops = [op for kind, op, pk in changes_since(filled, before) if kind == "message" and pk == message.pk]
     assert ops == ["updated"]
     assert filled.mirrored() == filled.on_server()
+
+
+def test_message_that_lost_its_copy_is_shown_until_the_other_folders_were_compared(filled: Connected) -> None:
+    message = Message.objects.get(account_id=filled.account_id, subject="Note 2")
+    before = latest(filled.account_id)
+    filled.server.move("INBOX", filled.server.uids("INBOX")[2], "Archive2")
+    lease = claim_folder(filled.folder("INBOX").pk)
+    assert lease is not None
+    assert folder_sync.sync_folder(lease).vanished == 1
+    schedule.release_folder(lease, provable=True)
+    holding.settle(filled.account_id)
+    assert filled.paths_of(message) == ["INBOX"]
+    assert not [op for kind, op, pk in changes_since(filled, before) if kind == "message" and pk == message.pk]
+    filled.mirror()
+    assert filled.paths_of(message) == ["Archive2"]
+    ops = [op for kind, op, pk in changes_since(filled, before) if kind == "message" and pk == message.pk]
+    assert ops == ["updated"]
 
 
 def test_copy_is_one_message_in_two_folders(filled: Connected) -> None:
