@@ -14,6 +14,7 @@ from celery import Celery
 from django.conf import settings
 
 from project.broker import PatientAMQP
+from project.telemetry.worker import observe_workers
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -84,3 +85,4 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks()
+observe_workers()

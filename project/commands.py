@@ -12,6 +12,7 @@ from types import FrameType
 
 from django.core.exceptions import ImproperlyConfigured
 
+from project.data_dir import can_listen
 from project.embedded import EmbeddedFault, EmbeddedServers, embedded_names, record_of
 from project.occupancy import Occupancy, Occupied
 
@@ -96,7 +97,7 @@ def served(occupancy: Occupancy) -> Iterator[None]:
     """Run the embedded servers, migrated, for ourselves and for guests."""
     from project import settings
 
-    with term_raises(), serving(EmbeddedServers(settings.DATA_DIR)):
+    with term_raises(), serving(EmbeddedServers(settings.DATA_DIR), staying=occupancy.command in STAYING):
         migrate()
         occupancy.announce(serving=True)
         try:
@@ -108,13 +109,15 @@ def served(occupancy: Occupancy) -> Iterator[None]:
 
 
 @contextmanager
-def serving(servers: EmbeddedServers) -> Iterator[None]:
+def serving(servers: EmbeddedServers, *, staying: bool) -> Iterator[None]:
     """Start embedded servers after what an earlier run left has ended; stop them at the end.
 
-    The settings are read again when a port had to change.
+    The settings are read again when a port had to change. `staying`: our own ports must be free too.
     """
     record = record_of(servers.data_dir)
     record.end_leftovers()
+    if staying:
+        refuse_taken_ports()
     if servers.settle_ports():
         importlib.reload(importlib.import_module("project.settings"))
     servers.start()
@@ -123,6 +126,15 @@ def serving(servers: EmbeddedServers) -> Iterator[None]:
     finally:
         servers.stop()
         record.forget()
+
+
+def refuse_taken_ports() -> None:
+    """Raise ImproperlyConfigured when somebody else listens where we must."""
+    from project import settings
+
+    for name, port in (("PORT", settings.PORT), ("FLOWER_PORT", settings.FLOWER_PORT)):
+        if not can_listen(port, settings.HOST):
+            raise ImproperlyConfigured(f"{name}={port}: another program listens there; allowed: a free port")
 
 
 def migrate() -> None:

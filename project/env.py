@@ -147,8 +147,8 @@ def kept_secret(path: Path, make: Callable[[], str] = secrets.token_urlsafe) -> 
     return path.read_text(encoding="utf-8").strip()
 
 
-def url(name: str, schemes: Sequence[str]) -> SplitResult | None:
-    """Return a URL of one of the schemes, which may hold a password and so is never shown; None when unset."""
+def url(name: str, schemes: Sequence[str], *, public: bool = False) -> SplitResult | None:
+    """Return a URL of one of the schemes; None when unset. Unless it is public it may hold a password: never shown."""
     value = secret(name)
     if value is None:
         return None
@@ -159,7 +159,7 @@ def url(name: str, schemes: Sequence[str]) -> SplitResult | None:
     except ValueError:
         usable = False
     if not usable:
-        raise refuse(name, None, allowed)
+        raise refuse(name, value if public else None, allowed)
     return parts
 
 

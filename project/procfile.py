@@ -66,4 +66,6 @@ def environment() -> dict[str, str]:
         "DATA_DIR": str(settings.DATA_DIR),
         "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "project.settings"),
         "PYTHONUNBUFFERED": "1",
+        # Django's checks import all of the API, in each worker: a second of a core; `manage.py check` runs them
+        "CELERY_SKIP_CHECKS": "1",
     }

@@ -30,7 +30,7 @@ PROCESS_ROLE = env.choice("PROCESS_ROLE", "command", ["web", "worker", "command"
 def public_url() -> str:
     """Return how clients reach us, without a slash at the end."""
     host = "127.0.0.1" if HOST in EVERYWHERE else HOST
-    parts = env.url("PUBLIC_URL", ["http", "https"])
+    parts = env.url("PUBLIC_URL", ["http", "https"], public=True)
     if parts is None:
         return f"http://{f'[{host}]' if ':' in host else host}:{PORT}"
     if not parts.hostname or parts.query or parts.fragment:
@@ -77,16 +77,6 @@ def embedded_database() -> dict[str, Any]:
     return {"NAME": "mailmirror", "USER": "mailmirror", "PASSWORD": password, "HOST": "127.0.0.1", "PORT": port}
 
 
-#: Milliseconds a statement may take, by the kind of process; commands are not limited.
-STATEMENT_TIMEOUT = {"web": 5_000, "worker": 60_000, "command": 0}[PROCESS_ROLE]
-OPTIONS = {
-    "pool_size": DB_POOL_SIZE,
-    "application_name": f"mailmirror-{PROCESS_ROLE}",
-    "options": f"-c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000"
-    f" -c statement_timeout={STATEMENT_TIMEOUT}",
-}
-
-
 def shard_number(name: str) -> int:
     """Return the n of SHARD_<n>_URL."""
     number = name.removeprefix("SHARD_").removesuffix("_URL").removesuffix("_URL_FILE")
@@ -107,11 +97,12 @@ def databases() -> dict[str, dict[str, Any]]:
 
 
 def complete(database: dict[str, Any]) -> dict[str, Any]:
-    """Return a database with our engine, pool and time limits; what its URL says of these comes later and wins."""
-    given = dict(database.get("OPTIONS", {}))
-    if "options" in given:
-        given["options"] = f"{OPTIONS['options']} {given['options']}"
-    return {"ENGINE": DATABASE_ENGINE, **database, "OPTIONS": OPTIONS | given}
+    """Return a database with our engine and pool; what its URL says of options wins."""
+    return {
+        "ENGINE": DATABASE_ENGINE,
+        **database,
+        "OPTIONS": {"pool_size": DB_POOL_SIZE, **database.get("OPTIONS", {})},
+    }
 
 
 DATABASES = databases()

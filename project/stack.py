@@ -11,12 +11,11 @@ from pathlib import Path
 from types import FrameType
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 
-from project.data_dir import can_listen
 from project.embedded import record_of
 from project.procfile import Process, environment, processes
 from project.supervision import Supervisor
+from project.telemetry.metrics import clean_metrics
 
 #: Seconds between two looks at the processes.
 LOOK = 0.1
@@ -45,9 +44,9 @@ class Stack:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run every process; stop all of them at the end, however it comes. Stopped, when told to, ends it well."""
-        refuse_taken_ports()
         before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
+            clean_metrics()
             self.supervisor.start()
             yield
         except Stopped:
@@ -115,11 +114,3 @@ def workers_answer(expected: Sequence[Process]) -> bool:
     nodes = [process.node for process in expected if process.node is not None]
     answers = app.control.ping(destination=nodes, timeout=PATIENCE, limit=len(nodes)) or []
     return {name for answer in answers for name in answer} >= set(nodes)
-
-
-def refuse_taken_ports() -> None:
-    """Raise ImproperlyConfigured when somebody else listens where we must."""
-    for name in ("PORT", "FLOWER_PORT"):
-        port = getattr(settings, name)
-        if not can_listen(port, settings.HOST):
-            raise ImproperlyConfigured(f"{name}={port}: another program listens there; allowed: a free port")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from project import health
+from project.telemetry.metrics import metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics),
     path("admin/", admin.site.urls),
+    path("", include("api.urls")),
 ]
-if importlib.util.find_spec("api.urls"):
-    urlpatterns.append(path("", include("api.urls")))

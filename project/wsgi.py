@@ -17,6 +17,11 @@ try:
 except ImproperlyConfigured as error:
     sys.exit(str(error))
 
+from django.conf import settings
+
 from api.dechunk import Dechunk
+from project.telemetry.logs import configure_logging
+
+configure_logging(settings.LOG_FORMAT, settings.LOG_LEVEL)
 
 application = Dechunk(_django)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from rich import filesize
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -64,8 +65,8 @@ def measure() -> Measure:
 
 def mirrored(email: str, messages: int, threads: int, attachments: Sequence[int]) -> str:
     """Return what was mirrored in one line; `attachments` are sizes in bytes."""
-    size = sum(attachments) / 1e6
-    return f"{messages} messages in {threads} threads of {email}, {len(attachments)} attachments ({size:.1f} MB)"
+    size = filesize.decimal(sum(attachments))
+    return f"{messages} messages in {threads} threads of {email}, {len(attachments)} attachments ({size})"
 
 
 def folder_table(folders: Iterable[dict[str, Any]]) -> Table:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
+import urllib.error
 import urllib.request
 
 import pytest
@@ -36,11 +36,25 @@ def answer(installation: Installation, path: str) -> tuple[int, object]:
         return response.status, json.load(response)
 
 
+def metrics(installation: Installation, headers: dict[str, str] | None = None) -> int:
+    """Return the status that /metrics answers with."""
+    request = urllib.request.Request(f"http://127.0.0.1:{installation.port}/metrics", headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            status: int = response.status
+            return status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
 @pytest.mark.faults
 def test_up_goes_on_where_it_was_after_every_kind_of_kill(installation: Installation) -> None:
     up = installation.up()
     assert answer(installation, "/healthz")[0] == 200
     assert answer(installation, "/readyz")[0] == 200
+    assert metrics(installation) == 200
+    assert metrics(installation, {"X-Forwarded-For": "127.0.0.1"}) == 403
     keep(installation, "kept 1")
 
     refused = installation.run("up")
@@ -71,16 +85,7 @@ def test_up_goes_on_where_it_was_after_every_kind_of_kill(installation: Installa
 
 
 @pytest.mark.faults
-def test_what_up_leaves_when_killed_alone_dies_with_it(installation: Installation) -> None:
-    up = installation.up()
-    assert len(installation.processes()) > 6
-    up.kill()
-    up.wait()
-    assert wait_until(lambda: not installation.processes(), 30), [p.cmdline() for p in installation.processes()]
-
-
-@pytest.mark.faults
-def test_process_that_dies_is_started_again(installation: Installation) -> None:
+def test_process_that_dies_is_started_again_and_none_outlives_up(installation: Installation) -> None:
     up = installation.up()
     (beat,) = [process for process in installation.processes() if "beat" in process.cmdline()]
     beat.kill()
@@ -88,5 +93,7 @@ def test_process_that_dies_is_started_again(installation: Installation) -> None:
         lambda: any("beat" in process.cmdline() and process.pid != beat.pid for process in installation.processes())
     )
     assert "beat ended with status -9" in installation.log()
-    os.kill(up.pid, signal.SIGINT)
-    assert up.wait(30) == 0
+    assert len(installation.processes()) > 6
+    up.kill()
+    up.wait()
+    assert wait_until(lambda: not installation.processes(), 30), [p.cmdline() for p in installation.processes()]
