@@ -64,5 +64,10 @@ def find_api_key(text: str) -> ApiKey | None:
     return None
 
 
+def revoke_api_key(key: ApiKey) -> bool:
+    """End a key for good: the next request with it is refused. False: it was revoked already."""
+    return bool(ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()

@@ -25,6 +25,7 @@ __all__ = [
     "Credential",
     "GrantDirectory",
     "Notice",
+    "StaffAction",
     "Transaction",
     "TransactionHead",
 ]
@@ -37,6 +38,10 @@ class Application(models.Model):
 
     name = models.TextField(unique=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        # removing one would leave its accounts without an owner
+        default_permissions = ("add", "change", "view")
 
     def __str__(self) -> str:
         return self.name
@@ -64,6 +69,8 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        # to change one is to revoke it
+        default_permissions = ("add", "change", "view")
         # services.find_api_key()
         indexes = [models.Index(fields=["prefix"], name="api_key_prefix")]
 
@@ -97,7 +104,13 @@ class GrantDirectory(models.Model):
     updated_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        verbose_name_plural = "grant directory"
+        # what staff look for and open, in the admin
+        verbose_name = "account"
+        default_permissions = ("view",)
+        permissions = [
+            ("operate", "Can pause, resume and resync accounts"),
+            ("open_body", "Can open the bodies of messages (recorded in the audit log)"),
+        ]
         constraints = [models.UniqueConstraint(fields=["application", "email"], name="one_grant_an_email")]
         # api.views.grants: newest first
         indexes = [models.Index(fields=["application", "-created_at"], name="grants_of_application")]
@@ -131,6 +144,8 @@ class Account(LoggedModel):
 
     class Meta:
         base_manager_name = "objects"
+        # staff see accounts through the directory
+        default_permissions = ()
         # the admin finds an account by its email
         indexes = [models.Index(fields=["email"], name="account_email")]
 
@@ -151,8 +166,24 @@ class Credential(models.Model):
     sealed = models.BinaryField()
     updated_at = models.DateTimeField(default=timezone.now)
 
+    class Meta:
+        # nobody sees them
+        default_permissions = ()
+
     def __str__(self) -> str:
         return f"credential of account {self.pk}"
+
+
+class StaffAction(models.TextChoices):
+    """What staff do that is recorded."""
+
+    OPENED_BODY = "opened body"
+    DOWNLOADED_MAIL = "downloaded mail"
+    PAUSED = "paused account"
+    RESUMED = "resumed account"
+    RESYNCED = "asked for resync"
+    CREATED_KEY = "created API key"
+    REVOKED_KEY = "revoked API key"
 
 
 class AuditEntry(models.Model):
@@ -164,18 +195,24 @@ class AuditEntry(models.Model):
     #: None: the staff member's user is gone; `username` stays.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True)
     username = models.TextField()
-    #: A verb and its object: "opened body", "paused account".
-    action = models.TextField()
-    account_id = models.BigIntegerField()
+    action = models.TextField(choices=StaffAction)
+    #: Null: about no account: an API key.
+    account_id = models.BigIntegerField(null=True)
     #: Empty: the account itself.
     object_type = models.TextField(default="", blank=True)
     object_id = models.BigIntegerField(null=True)
+    #: Where the request came from; null: not known.
     address = models.GenericIPAddressField(null=True)
 
     class Meta:
         verbose_name_plural = "audit log"
-        # the admin: what was done with this account, newest first
-        indexes = [models.Index(fields=["account_id", "-at"], name="audit_of_account")]
+        default_permissions = ("view",)
+        indexes = [
+            # the admin: what was done with this account, newest first
+            models.Index(fields=["account_id", "-at"], name="audit_of_account"),
+            # the admin: the whole log, newest first
+            models.Index(fields=["-at", "-id"], name="audit_newest_first"),
+        ]
         constraints = [models.CheckConstraint(condition=~Q(action=""), name="audit_names_its_action")]
 
     def __str__(self) -> str:
