@@ -9,15 +9,19 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts.changelog.logged import next_id
 from accounts.changelog.recorder import lock_account
-from accounts.models import Account, Application, Credential, GrantDirectory, Status
+from accounts.models import Account, Application, Credential, GrantDirectory, Status, TransactionHead
 from accounts.secrets import needs_reseal, open_sealed, seal
-from project.shards import on_shard
+from project.shards import alias_at_hand, on_shard
 
 #: What a credential is sealed for: a sealed value of another context does not open.
 CREDENTIAL = "credential"
+#: How often storing an account begins again where another changes the same one at this moment.
+TRIES = 5
 
 
 class AccountNotFound(LookupError):
@@ -45,37 +49,57 @@ def default_application(name: str = "default") -> Application:
 def store_account(new: NewAccount) -> int:
     """Store a proven account, or new credentials of one already connected; return its id.
 
-    The same email in the same application is the same account: it becomes valid again and keeps its mail.
+    The same email in the same application is the same account: it becomes valid again and keeps its mail. Raises
+    AccountNotFound where others connect and remove the same address at this very moment, again and again.
     """
-    known = GrantDirectory.objects.filter(application_id=new.application_id, email=new.email.lower()).first()
+    for _ in range(TRIES):
+        grant = _claim_address(new)
+        with on_shard(grant.pk):
+            try:
+                return _restore(grant.pk, new) if _exists(grant.pk) else _create(grant, new)
+            except (Account.DoesNotExist, IntegrityError):
+                # removed, or made, by another since we looked
+                stale = not _exists(grant.pk) and TransactionHead.objects.filter(pk=grant.pk).exists()
+        if stale:
+            # an account that is gone has left its place in the directory for a moment
+            GrantDirectory.objects.filter(pk=grant.pk).delete()
+    raise AccountNotFound(f"{new.email} is being removed at this moment: connect it again")
+
+
+def _claim_address(new: NewAccount) -> GrantDirectory:
+    """Return the directory's row of this address, made when new: before its account, so that no two are made."""
+    named: dict[str, Any] = {"application_id": new.application_id, "email": new.email.lower()}
+    known = GrantDirectory.objects.filter(**named).first()
     if known is not None:
-        with on_shard(known.account_id):
-            if Account.objects.filter(pk=known.account_id).exists():
-                return _restore(known.account_id, new)
-        known.delete()
-    return _create(new)
+        return known
+    with on_shard(0) as alias:
+        made = {"account_id": next_id(Account, alias), "provider": new.provider}
+    return GrantDirectory.objects.get_or_create(**named, defaults=made)[0]
 
 
-def _create(new: NewAccount) -> int:
-    with on_shard(0):
-        account = Account(
-            application_id=new.application_id,
-            email=new.email,
-            name=new.name,
-            provider=new.provider,
-            settings=new.settings,
-            state=new.state,
-        )
+def _exists(account_id: int) -> bool:
+    return Account.objects.filter(pk=account_id).exists()
+
+
+def _create(grant: GrantDirectory, new: NewAccount) -> int:
+    """Make the account that the directory already names. Raises IntegrityError where it was made, or ended, before."""
+    now = timezone.now()
+    # what a crash left long ago counts as young again: the sweep leaves it alone
+    GrantDirectory.objects.filter(pk=grant.pk).update(created_at=now, updated_at=now)
+    account = Account(
+        pk=grant.pk,
+        application_id=new.application_id,
+        email=new.email,
+        name=new.name,
+        provider=new.provider,
+        settings=new.settings,
+        state=new.state,
+        created_at=now,
+        updated_at=now,
+    )
+    with transaction.atomic(using=alias_at_hand(grant.pk)):
         account.save()
         Credential.objects.create(account=account, sealed=_sealed(new.secrets))
-    GrantDirectory.objects.create(
-        account_id=account.pk,
-        application_id=new.application_id,
-        email=new.email.lower(),
-        provider=new.provider,
-        created_at=account.created_at,
-        updated_at=account.updated_at,
-    )
     return account.pk
 
 
@@ -88,11 +112,15 @@ def _restore(account_id: int, new: NewAccount) -> int:
         account.state = new.state or account.state
         account.updated_at = timezone.now()
         account.save()
-        Credential.objects.update_or_create(
-            account_id=account_id, defaults={"sealed": _sealed(new.secrets), "updated_at": timezone.now()}
-        )
+        _keep_secrets(account_id, new.secrets)
     _note_in_directory(account_id, Status.VALID)
     return account_id
+
+
+def _keep_secrets(account_id: int, secrets: dict[str, str]) -> None:
+    Credential.objects.update_or_create(
+        account_id=account_id, defaults={"sealed": _sealed(secrets), "updated_at": timezone.now()}
+    )
 
 
 def _sealed(secrets: dict[str, str]) -> bytes:

@@ -33,11 +33,11 @@ def look_at_account(*, account_id: int, **_future: object) -> None:
         except Transient as error:
             schedule.release_failed(lease, error, retry_after=error.retry_after)
         except NeedsOwner as error:
-            schedule.release_failed(lease, error)
-            invalidate_account(account_id=account_id, reason=str(error))
+            if schedule.release_failed(lease, error):
+                invalidate_account(account_id=account_id, reason=str(error))
         except Exception as error:
-            schedule.release_failed(lease, error)
-            raise
+            if schedule.release_failed(lease, error):
+                raise
         else:
             schedule.release_account(lease, active=active)
 
@@ -56,19 +56,25 @@ def sync_folder(*, folder_id: int, **_future: object) -> None:
         except Transient as error:
             schedule.release_failed(lease, error, retry_after=error.retry_after)
         except NeedsOwner as error:
-            schedule.release_failed(lease, error)
-            invalidate_account(account_id=lease.account_id, reason=str(error))
+            if schedule.release_failed(lease, error):
+                invalidate_account(account_id=lease.account_id, reason=str(error))
         except FolderGone as error:
             # only the list of folders tells what became of it: renamed, or gone
-            schedule.release_failed(lease, error)
-            schedule.request_pass(account_id=lease.account_id)
+            if schedule.release_failed(lease, error):
+                schedule.request_pass(account_id=lease.account_id)
         except Exception as error:
-            schedule.release_failed(lease, error)
-            raise
+            if schedule.release_failed(lease, error):
+                raise
         else:
             schedule.release_folder(lease, provable=report.provable, more=report.more)
             schedule.note_news(lease.account_id, vanished=report.vanished > 0, news=report.news)
             holding.settle(lease.account_id)
+
+
+@app.task(ignore_result=True)
+def delete_mail(*, account_id: int, **_future: object) -> None:
+    """Delete the mail of an account that was removed, or a slice of it."""
+    removal.delete_some_mail(account_id=account_id)
 
 
 @app.task(ignore_result=True)
@@ -89,9 +95,10 @@ def schedule_due_accounts(**_future: object) -> None:
 
 @app.task(ignore_result=True)
 def maintain(**_future: object) -> None:
-    """Once a minute: prune the log, forget remembered ids, mend the directory."""
+    """Once a minute: prune the log, forget remembered ids, go on with removals, mend the directory."""
     for shard in shards():
         with on_shard(shard=shard):
             prune(timezone.now() - timedelta(days=settings.CHANGELOG_RETENTION_DAYS))
             holding.forget_remembered()
+            removal.sweep_removals()
     removal.sweep_directory()

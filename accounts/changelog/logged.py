@@ -20,7 +20,7 @@ from accounts.changelog.queryset import LoggedQuerySet
 from accounts.changelog.rows import bulk_insert, bulk_update_values, column_of
 from accounts.changelog.words import OBJECT_TYPES, ObjectType
 
-__all__ = ["LoggedModel", "LoggedQuerySet", "bulk_insert", "bulk_update_values"]
+__all__ = ["LoggedModel", "LoggedQuerySet", "bulk_insert", "bulk_update_values", "next_id"]
 
 
 class LoggedModel(models.Model):
@@ -118,7 +118,7 @@ class LoggedModel(models.Model):
     def _open(self, alias: str) -> AbstractContextManager[None]:
         if self.is_owner() and self._state.adding:
             if not self.pk:
-                self.pk = _next_id(type(self), alias)
+                self.pk = next_id(type(self), alias)
             return open_head(self.pk, self.application_id, using=alias)  # type: ignore[attr-defined]
         return door([self._owner()], alias)
 
@@ -139,7 +139,8 @@ class LoggedModel(models.Model):
         return self.tombstone({name: getattr(self, name) for name in self.tombstone_fields})
 
 
-def _next_id(model: type[LoggedModel], alias: str) -> int:
+def next_id(model: type[LoggedModel], alias: str) -> int:
+    """Take the next id of a model from its sequence, for a row that is named elsewhere before it is made."""
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id'))", [model._meta.db_table])
         (value,) = cursor.fetchone()

@@ -66,12 +66,20 @@ class Migration(migrations.Migration):
                 ('total_count', models.IntegerField(default=0)),
                 ('unread_count', models.IntegerField(default=0)),
                 ('child_count', models.IntegerField(default=0)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='folders', to='accounts.account')),
+                ('account', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='folders', to='accounts.account')),
                 ('parent', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='children', to='sync.folder')),
             ],
             options={
                 'base_manager_name': 'objects',
             },
+        ),
+        migrations.CreateModel(
+            name='Removal',
+            fields=[
+                ('account_id', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('requested_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('worked_at', models.DateTimeField(default=django.utils.timezone.now)),
+            ],
         ),
         migrations.CreateModel(
             name='AccountSync',
@@ -265,3 +273,7 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('next_sync_at__isnull', False)), fields=['next_sync_at'], name='due_folders'),
         ),
     ]
+        migrations.AddIndex(
+            model_name='syncstate',
+            index=models.Index(condition=models.Q(('failures__gt', 0)), fields=['account'], name='failing_folders'),
+        ),

@@ -11,7 +11,7 @@ from sync.models.mail import (
     Thread,
     ThreadKey,
 )
-from sync.models.state import AccountSync, SyncState
+from sync.models.state import AccountSync, Removal, SyncState
 
 __all__ = [
     "AccountSync",
@@ -22,6 +22,7 @@ __all__ = [
     "Message",
     "Part",
     "RememberedMessage",
+    "Removal",
     "SyncState",
     "Thread",
     "ThreadKey",

@@ -1,7 +1,7 @@
 """What a mailbox holds: folders, threads, messages (logged), and what belongs to them (not logged).
 
-The hot tables name their account without a constraint: every write happens under the account's head lock, removal
-deletes them before the account, and checking a key for each row would cost more than writing the row.
+These tables name their account without a constraint: every write happens under the account's head lock, a removed
+account goes at once and its mail after it, and checking a key for each row would cost more than writing the row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Folder(LoggedModel):
     internal_fields: ClassVar[frozenset[str]] = frozenset({"ref", "stable_id"})
     tombstone_fields: ClassVar[tuple[str, ...]] = ("name", "system_folder")
 
-    account = models.ForeignKey(Account, models.CASCADE, related_name="folders")
+    account = models.ForeignKey(Account, models.CASCADE, related_name="folders", db_constraint=False)
     #: The provider's name for it; internal.
     ref = models.TextField()
     #: The last level, decoded.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from accounts.models import Account
 from sync.models.mail import Folder
@@ -85,7 +86,23 @@ class SyncState(Progress):
 
     class Meta:
         # schedule.due_folders(): a few due rows among millions
-        indexes = [models.Index(fields=["next_sync_at"], name="due_folders", condition=Q(next_sync_at__isnull=False))]
+        indexes = [
+            models.Index(fields=["next_sync_at"], name="due_folders", condition=Q(next_sync_at__isnull=False)),
+            # services.figures: how many fail, a few among millions
+            models.Index(fields=["account"], name="failing_folders", condition=Q(failures__gt=0)),
+        ]
 
     def __str__(self) -> str:
         return f"sync of folder {self.pk}"
+
+
+class Removal(models.Model):
+    """An account that is gone, and of which mail is still being deleted; without a row, nothing of it is left."""
+
+    account_id = models.BigIntegerField(primary_key=True)
+    requested_at = models.DateTimeField(default=timezone.now)
+    #: When somebody last took it up; older than a minute: nobody works on it.
+    worked_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"removal of account {self.account_id}"

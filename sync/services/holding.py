@@ -64,6 +64,9 @@ def _delete_held(account_id: int, reached: int) -> int:
     if not gone.exists():
         return 0
     with lock_account(account_id):
+        if not AccountSync.objects.filter(pk=account_id).exists():
+            # removed meanwhile: nothing is recorded behind its end
+            return 0
         copy = FolderMessage.objects.filter(message_id=OuterRef("pk"))
         rows = list(gone.filter(~Exists(copy)).values_list("pk", "sha256", "thread_id")[:SLICE])
         delete_messages(account_id, [(pk, bytes(sha256), thread_id) for pk, sha256, thread_id in rows])

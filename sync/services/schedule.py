@@ -55,9 +55,9 @@ def request_pass(*, account_id: int) -> int:
 
     `AccountSync.completed` reaches it once a pass that began after this call is committed.
     """
-    with on_shard(account_id), transaction.atomic():
+    with on_shard(account_id) as alias, transaction.atomic(using=alias):
         requested = raise_request(account_id)
-        transaction.on_commit(lambda: enqueue_accounts([account_id]), robust=True)
+        transaction.on_commit(lambda: enqueue_accounts([account_id]), using=alias, robust=True)
     return requested
 
 
@@ -66,11 +66,6 @@ def raise_request(account_id: int) -> int:
     mine = AccountSync.objects.filter(account_id=account_id)
     mine.update(requested=F("requested") + 1, next_look_at=Least(F("next_look_at"), ClockTimestamp()))
     return mine.values_list("requested", flat=True).get()
-
-
-def look_soon(account_id: int) -> None:
-    """Enqueue a look at the account once the transaction is committed."""
-    transaction.on_commit(lambda: enqueue_accounts([account_id]), robust=True)
 
 
 def _unqueued() -> Q:
@@ -83,7 +78,7 @@ def enqueue_accounts(account_ids: Iterable[int]) -> None:
         with on_shard(account_id):
             fresh = AccountSync.objects.filter(_unqueued(), account_id=account_id, account__status=Status.VALID)
             if fresh.update(queued_at=ClockTimestamp()):
-                _send("sync.tasks.look_at_account", f"sync.{partition(account_id)}", account_id=account_id)
+                send("sync.tasks.look_at_account", f"sync.{partition(account_id)}", account_id=account_id)
 
 
 def enqueue_folders(folder_ids: Iterable[int]) -> None:
@@ -99,7 +94,7 @@ def enqueue_folders(folder_ids: Iterable[int]) -> None:
                 continue
             account_id, complete = SyncState.objects.values_list("account_id", "complete").get(folder_id=folder_id)
             queue = f"sync.{partition(account_id)}" if complete else f"backfill.{partition(folder_id)}"
-            _send("sync.tasks.sync_folder", queue, folder_id=folder_id)
+            send("sync.tasks.sync_folder", queue, folder_id=folder_id)
 
 
 def partition(number: int) -> int:
@@ -107,7 +102,8 @@ def partition(number: int) -> int:
     return int(number % settings.SYNC_PARTITIONS)
 
 
-def _send(task: str, queue: str, **arguments: int) -> None:
+def send(task: str, queue: str, **arguments: int) -> None:
+    """Put a task into a queue; where the broker cannot be reached, beat finds the work again."""
     try:
         app.send_task(task, kwargs=arguments, queue=queue)
     except OperationalError as error:
@@ -157,15 +153,18 @@ def release_account(lease: Lease, *, active: bool) -> None:
             enqueue_accounts([lease.account_id])
 
 
-def release_failed(lease: Lease, error: Exception, *, retry_after: float | None = None) -> None:
-    """Let work go that failed: counted, shown in the admin, tried again later and later."""
+def release_failed(lease: Lease, error: Exception, *, retry_after: float | None = None) -> bool:
+    """Let work go that failed: counted, shown in the admin, tried again later and later.
+
+    False: there is nothing to fail at any more, since the account or the folder was removed meanwhile.
+    """
     row: AccountSync | SyncState | None
     if lease.folder_id is None:
         row = AccountSync.objects.filter(account_id=lease.account_id).first()
     else:
         row = SyncState.objects.filter(folder_id=lease.folder_id).first()
     if row is None:
-        return
+        return False
     failures = min(row.failures + 1, 32_000)
     wait = max(backoff(failures), timedelta(seconds=retry_after or 0))
     column = "next_look_at" if lease.folder_id is None else "next_sync_at"
@@ -177,6 +176,7 @@ def release_failed(lease: Lease, error: Exception, *, retry_after: float | None 
         last_error_at=ClockTimestamp(),
         **{column: ClockTimestamp() + wait},
     )
+    return True
 
 
 def selectable_folders(account_id: int) -> QuerySet[Folder]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.core.management import BaseCommand, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from accounts.management.grants import add_grant_argument, find_grant
-from sync.services.removal import disconnect_account
+from sync.services.removal import delete_mail, end_account
 
 
 class Command(BaseCommand):
@@ -18,7 +20,11 @@ class Command(BaseCommand):
         add_grant_argument(parser)
 
     def handle(self, *, grant: str, **options: object) -> None:
-        """Remove it."""
+        """Remove it, showing how far it is; interrupted, the workers delete the rest."""
         found = find_grant(grant)
-        disconnect_account(account_id=found.account_id)
-        self.stdout.write(f"{found.email}: disconnected, its mail removed")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        messages = end_account(account_id=found.account_id)
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(found.email, total=messages)
+            delete_mail(account_id=found.account_id, tell=lambda deleted: bar.advance(task, deleted))
+        self.stdout.write(f"{found.email}: disconnected, its mail removed ({messages} messages)")
