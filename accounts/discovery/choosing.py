@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,7 +14,10 @@ from accounts.discovery import known
 from accounts.discovery.autoconfig import read_autoconfig
 from accounts.discovery.lookups import Internet, Service, Unanswered
 from accounts.discovery.values import Endpoint, Security, Servers, ServersUnknown, Source, a_labels, is_host, servers
-from accounts.discovery.web import get_file
+from accounts.discovery.web import FILE_SECONDS, get_file
+
+#: Seconds that looking for servers may take: the files of the domain, then those of whoever runs its MX.
+PATIENCE = 2 * FILE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,8 @@ class Findings:
     complete: bool = True
 
 
-def discover(address: str, *, internet: Internet | None = None) -> Servers:
-    """Find the servers of an email address; within about 12 s.
+def discover(address: str, *, internet: Internet | None = None, seconds: float = PATIENCE) -> Servers:
+    """Find the servers of an email address; within about `seconds`.
 
     Providers known by heart cost no look-up. Else, in this order: the domain's SRV records (RFC 6186), its autoconfig
     file, a known provider behind its MX, and the autoconfig file of whoever runs its MX. Where the first that names an
@@ -45,8 +49,9 @@ def discover(address: str, *, internet: Internet | None = None) -> Servers:
     internet = internet or internet_of_settings()
     if provider := known.by_domain(domain):
         return _of_provider(provider, address, "known")
-    findings = look_up(address, internet)
-    chosen = choose(address, findings) or _of_exchanger(address, findings, internet)
+    deadline = time.monotonic() + seconds
+    findings = look_up(address, internet, seconds=min(seconds, FILE_SECONDS))
+    chosen = choose(address, findings) or _of_exchanger(address, findings, internet, deadline)
     if chosen:
         return chosen
     reason = "" if findings.complete else " (DNS did not answer every question)"
@@ -85,8 +90,8 @@ def choose(address: str, findings: Findings) -> Servers | None:
     return replace(best, smtp_host=sending.smtp_host, smtp_port=sending.smtp_port, smtp_security=sending.smtp_security)
 
 
-def look_up(address: str, internet: Internet) -> Findings:
-    """Ask all questions at once."""
+def look_up(address: str, internet: Internet, *, seconds: float = FILE_SECONDS) -> Findings:
+    """Ask all questions at once; files may take so many seconds, and DNS takes 4 at most."""
     domain = domain_of(address)
     with ThreadPoolExecutor(max_workers=7, thread_name_prefix="discovery") as pool:
         asked = {
@@ -94,7 +99,7 @@ def look_up(address: str, internet: Internet) -> Findings:
             for name in ("imaps", "imap", "submissions", "submission")
         }
         exchangers = pool.submit(_mail_exchangers, internet, domain)
-        files = [pool.submit(get_file, internet, url) for url in autoconfig_urls(address, domain)]
+        files = [pool.submit(get_file, internet, url, seconds) for url in autoconfig_urls(address, domain)]
     told = {name: future.result() for name, future in asked.items()}
     return Findings(
         imaps=told["imaps"] or (),
@@ -153,15 +158,16 @@ def _of_provider(provider: known.Provider, address: str, source: Source) -> Serv
     return servers(provider.imap, provider.smtp, source)
 
 
-def _of_exchanger(address: str, findings: Findings, internet: Internet) -> Servers | None:
+def _of_exchanger(address: str, findings: Findings, internet: Internet, deadline: float) -> Servers | None:
     """Ask the web for the autoconfig file of whoever runs the best MX: the domain above it, then that above."""
     if not findings.mail_exchangers:
         return None
     labels = findings.mail_exchangers[0].split(".")
     # never a bare top-level domain, nor one like co.uk
     places = [".".join(labels[n:]) for n in (1, 2) if len(labels) > n + 1 and len("".join(labels[n:])) > 5]
+    left = min(FILE_SECONDS, deadline - time.monotonic())
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="discovery") as pool:
-        documents = list(pool.map(lambda place: get_file(internet, autoconfig_urls(address, place)[0]), places))
+        documents = list(pool.map(lambda place: get_file(internet, autoconfig_urls(address, place)[0], left), places))
     found = (read_autoconfig(document, address) for document in documents if document)
     best = next(filter(None, found), None)
     return replace(best, source="mx-autoconfig") if best else None

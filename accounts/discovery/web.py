@@ -15,15 +15,15 @@ from urllib.parse import unquote, urljoin, urlsplit
 from accounts.discovery.lookups import Internet
 
 #: Seconds for one file, redirects included.
-PATIENCE = 6.0
+FILE_SECONDS = 6.0
 #: Bytes a file may have.
 SIZE = 256 * 1024
 REDIRECTS = 3
 
 
-def get_file(internet: Internet, url: str) -> bytes | None:
-    """Return what an https URL names; None for whatever reason it cannot be had."""
-    deadline = time.monotonic() + PATIENCE
+def get_file(internet: Internet, url: str, seconds: float = FILE_SECONDS) -> bytes | None:
+    """Return what an https URL names; None for whatever reason it cannot be had in so many seconds."""
+    deadline = time.monotonic() + seconds
     try:
         for _ in range(REDIRECTS + 1):
             document, elsewhere = _get(internet, url, deadline)
@@ -57,12 +57,14 @@ def _get(internet: Internet, url: str, deadline: float) -> tuple[bytes | None, s
 def _connection(internet: Internet, host: str, deadline: float) -> _Connection | None:
     """Prepare a connection; None: there is no way to this host for us."""
     trust = ssl.create_default_context(cafile=internet.certificates)
+    addresses = internet.addresses(host) if internet.proxy is None else ()
     left = deadline - time.monotonic()
+    if left <= 0:
+        return None
     if internet.proxy is None:
-        addresses = internet.addresses(host)
-        return _DirectConnection(host, internet.https_port, addresses, trust, left) if addresses and left > 0 else None
+        return _DirectConnection(host, internet.https_port, addresses, trust, left) if addresses else None
     proxy = urlsplit(internet.proxy)
-    if proxy.scheme != "http" or not proxy.hostname or left <= 0:
+    if proxy.scheme != "http" or not proxy.hostname:
         return None
     connection = _Connection(proxy.hostname, proxy.port or 80, timeout=left, context=trust)
     headers = {}
@@ -90,9 +92,11 @@ class _DirectConnection(_Connection):
         super().__init__(host, port, timeout=timeout, context=trust)
         self._addresses = addresses
         self._trust = trust
+        self._until = time.monotonic() + timeout
 
     def connect(self) -> None:
         raw = self._first_that_answers()
+        raw.settimeout(max(0.01, self._until - time.monotonic()))
         # known before the handshake, so that the deadline can cut it
         self.sock = self._trust.wrap_socket(raw, server_hostname=self.host, do_handshake_on_connect=False)
         self.opened = self.sock

@@ -35,6 +35,8 @@ class Login:
     private_networks: tuple[str, ...] = ()
     #: Seconds any single wait for the server may take.
     timeout: float = 60.0
+    #: time.monotonic() by which all work of the session must be done, connecting included; None: no such limit.
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

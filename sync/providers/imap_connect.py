@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import math
 import socket
 import ssl
 import time
@@ -37,8 +38,8 @@ class ImapClient(IMAPClient):  # type: ignore[misc]
 
 def connect(login: Login) -> tuple[ImapWire, frozenset[str]]:
     """Log in; return the connection and the capabilities offered afterwards, upper case. Raises any MailError."""
-    deadline = time.monotonic() + CONNECT_SECONDS
-    patience = min(RESOLVE_SECONDS, login.timeout)
+    deadline = min(time.monotonic() + CONNECT_SECONDS, login.deadline or math.inf)
+    patience = max(0.1, min(RESOLVE_SECONDS, login.timeout, deadline - time.monotonic()))
     addresses = check_host(
         login.host, login.port, login.private_networks, plain=login.security == "none", seconds=patience
     )
@@ -56,7 +57,7 @@ def connect(login: Login) -> tuple[ImapWire, frozenset[str]]:
 
 
 def _log_in(wire: ImapWire, login: Login) -> frozenset[str]:
-    with _as_mail_error(wire):
+    with _hiding_the_password(login), _as_mail_error(wire):
         client = ImapClient(wire)
         if login.security == "starttls":
             _upgrade(client, wire, login)
@@ -64,7 +65,7 @@ def _log_in(wire: ImapWire, login: Login) -> frozenset[str]:
         if wire.state == "NONAUTH":
             _authenticate(client, wire, login)
         offered = frozenset(name.decode("ascii", "replace") for name in client.capabilities())
-    wire.stage = wire.deadline = None
+    wire.stage, wire.deadline = None, login.deadline
     return offered
 
 
@@ -140,18 +141,31 @@ def _as_tls_error(login: Login) -> Iterator[None]:
 def _authenticate(client: ImapClient, wire: ImapWire, login: Login) -> None:
     """Log in by AUTHENTICATE PLAIN (RFC 4616), which takes every letter, else by LOGIN."""
     offered = {name.decode("ascii", "replace") for name in client.capabilities()}
+    if "AUTH=PLAIN" in offered:
+        _authenticate_plain(client, wire, login, at_once="SASL-IR" in offered)
+    elif "LOGINDISABLED" in offered:
+        raise AccessDisabled(f"{login.host} takes no passwords this way", stage="login")
+    else:
+        _login_plain(client, wire, login)
+
+
+@contextmanager
+def _hiding_the_password(login: Login) -> Iterator[None]:
+    """Take the password out of errors: a server may repeat what it got, in each way that it was sent or is printed."""
+    quoted = login.password.replace("\\", "\\\\").replace('"', '\\"')
+    encoded = b64encode(f"\0{login.username}\0{login.password}".encode()).decode("ascii")
     try:
-        if "AUTH=PLAIN" in offered:
-            _authenticate_plain(client, wire, login, at_once="SASL-IR" in offered)
-        elif "LOGINDISABLED" in offered:
-            raise AccessDisabled(f"{login.host} takes no passwords this way", stage="login")
-        else:
-            _login_plain(client, wire, login)
+        yield
     except MailError as error:
-        if login.password and login.password in str(error):
-            # a server that repeats what it got
-            error.args = (str(error).replace(login.password, "***"),)
-        raise
+        text = str(error)
+        for way in (encoded, quoted, login.password):
+            for printed in filter(None, (way, repr(way)[1:-1], repr(way.encode())[2:-1])):
+                text = text.replace(printed, "***")
+        if text == str(error):
+            raise
+        error.args = (text,)
+        # what it came from says the same
+        raise error from None
 
 
 def _authenticate_plain(client: ImapClient, wire: ImapWire, login: Login, *, at_once: bool) -> None:

@@ -31,6 +31,8 @@ MOST_LINE = 128 << 20
 SPOOL_ABOVE = LARGE_MESSAGE + (1 << 16)
 #: Bytes a greeting may have.
 MOST_GREETING = 1 << 16
+#: Bytes of all answers together while there is a deadline: logging in, and a list of 100,000 folders.
+MOST_ANSWERED = 32 << 20
 #: Commands sent before their answers are read: few enough that neither side's socket buffer fills.
 PIPELINE = 64
 
@@ -84,6 +86,8 @@ class ImapWire(imaplib.IMAP4):
         self.busy = False
         self._data = b""
         self._at = 0
+        #: Bytes that came while there was a deadline.
+        self._answered = 0
         self._opened = sock
         super().__init__(host, port)
 
@@ -189,13 +193,25 @@ class ImapWire(imaplib.IMAP4):
             self.sock.settimeout(timeout)
             chunk = self.sock.recv(CHUNK)
         except TimeoutError as error:
-            raise self._broken(f"no answer within {timeout:.1f} s") from error
+            # less than usual was left of the deadline
+            late = timeout < self.timeout
+            raise self._broken("the server took too long" if late else f"no answer within {timeout:.1f} s") from error
         except OSError as error:
             raise self._broken(f"reading: {error}") from error
         if not chunk:
             raise self._broken("the server closed the connection")
+        self._count(len(chunk))
         rest = self._data[self._at :]
         self._data, self._at = rest + chunk if rest else chunk, 0
+
+    def _count(self, size: int) -> None:
+        """Count what comes while there is a deadline: nobody may fill our memory until then."""
+        if self.deadline is None:
+            return
+        self._answered += size
+        if self._answered > MOST_ANSWERED:
+            self.shutdown()
+            raise ServerMisbehaved(f"answers of more than {MOST_ANSWERED >> 20} MB", stage=self.stage)
 
     def wait_readable(self, seconds: float) -> bool:
         """Wait until the server says something; False after `seconds` of silence. A closed connection raises."""

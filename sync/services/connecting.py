@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import smtplib
-import ssl
+import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from django.conf import settings
 
 from accounts.changelog.recorder import lock_account
-from accounts.discovery import ServersUnknown, discover
+from accounts.discovery import Internet, ServersUnknown, discover
 from accounts.services import NewAccount, store_account
 from project.postgres import give_back
 from project.shards import on_shard
-from sync.errors import BadCredentials, MailError, Unreachable
+from sync.errors import MailError
 from sync.mime.typed import check_typed_address
 from sync.models import AccountSync, SyncState
 from sync.providers import open_session
-from sync.providers.addresses import check_host
 from sync.providers.base import Login, Security
+from sync.providers.smtp import prove_smtp
 from sync.services.leases import ClockTimestamp
 from sync.services.schedule import enqueue_accounts, raise_request
 
-#: Seconds any single wait may take while connecting: every clear error comes within 20 s.
+#: Seconds any single wait may take while connecting ...
 PATIENCE = 8.0
+#: ... looking for servers where none are named ...
+DISCOVERY_SECONDS = 8.0
+#: ... and all of it: every clear error comes within 20 s, with what it takes to say goodbye and to answer.
+CONNECT_SECONDS = 17.0
 #: Whether a connection to a port begins in TLS (RFC 8314 3).
 _BY_PORT: dict[int, Security] = {993: "tls", 465: "tls", 143: "starttls", 587: "starttls"}
 
@@ -61,20 +65,27 @@ class ConnectRequest:
     state: str = ""
 
 
-def connect_account(*, application_id: int, request: ConnectRequest) -> int:
+def connect_account(*, application_id: int, request: ConnectRequest, internet: Internet | None = None) -> int:
     """Prove that the login works, store the account and start mirroring it; return its id.
 
     The same email in the same application is connected anew and keeps its mail. Raises InvalidSettings, or a MailError
-    with its stage within 20 s; nothing is stored then.
+    with its stage within 20 s; nothing is stored then. `internet`: where servers are looked for; None: as the settings
+    say.
     """
-    complete = _completed(request)
-    give_back()
-    _prove_imap(complete)
-    if complete.smtp_host:
-        _prove_smtp(complete)
-    account_id = store_account(_new_account(application_id, complete))
+    account_id = store_account(new_account(application_id, prove(request, internet)))
     start_mirroring(account_id)
     return account_id
+
+
+def prove(request: ConnectRequest, internet: Internet | None = None) -> ConnectRequest:
+    """Return the request filled in where it leaves something open, once both logins worked; raises as connecting does."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    give_back()
+    complete = _completed(request, internet)
+    _prove_imap(complete, deadline)
+    if complete.smtp_host:
+        prove_smtp(_login(complete, "smtp", deadline))
+    return complete
 
 
 def start_mirroring(account_id: int) -> None:
@@ -89,7 +100,7 @@ def start_mirroring(account_id: int) -> None:
         enqueue_accounts([account_id])
 
 
-def _completed(request: ConnectRequest) -> ConnectRequest:
+def _completed(request: ConnectRequest, internet: Internet | None) -> ConnectRequest:
     """Fill in what was not given: address, user names, hosts, ports, security; raise InvalidSettings."""
     if request.provider not in ("imap", "memory"):
         raise InvalidSettings("provider", f"{request.provider!r} cannot be connected; allowed: imap")
@@ -102,24 +113,25 @@ def _completed(request: ConnectRequest) -> ConnectRequest:
         raise InvalidSettings("email", str(error)) from error
     if not request.imap_password:
         raise InvalidSettings("imap_password", "needed")
-    username = request.imap_username or email
-    filled = replace(
-        request,
-        email=email,
-        imap_username=username,
-        smtp_username=request.smtp_username or username,
-        smtp_password=request.smtp_password or request.imap_password,
+    named = replace(request, email=email, imap_username=request.imap_username or email)
+    named = _with_security(named if named.imap_host else _with_hosts(named, internet))
+    return replace(
+        named,
+        smtp_username=named.smtp_username or named.imap_username,
+        smtp_password=named.smtp_password or named.imap_password,
     )
-    return _with_security(filled if filled.imap_host else _with_hosts(filled))
 
 
-def _with_hosts(request: ConnectRequest) -> ConnectRequest:
+def _with_hosts(request: ConnectRequest, internet: Internet | None) -> ConnectRequest:
     try:
-        found = discover(request.email)
+        found = discover(request.email, internet=internet, seconds=DISCOVERY_SECONDS)
     except ServersUnknown as error:
         raise InvalidSettings("imap_host", str(error)) from error
+    # a name that the user chose stands; the address is what people give who know of no other
+    by_address = request.imap_username.casefold() == request.email.casefold()
     return replace(
         request,
+        imap_username=found.username if found.username and by_address else request.imap_username,
         imap_host=found.imap_host,
         imap_port=request.imap_port or found.imap_port,
         imap_security=request.imap_security or found.imap_security,
@@ -146,68 +158,34 @@ def _with_security(request: ConnectRequest) -> ConnectRequest:
     return replace(request, imap_port=imap_port, smtp_port=smtp_port, **cast(Any, security))
 
 
-def _prove_imap(request: ConnectRequest) -> None:
-    assert request.imap_host is not None
-    assert request.imap_port is not None
-    session = open_session(
-        Login(
-            provider=request.provider,
-            host=request.imap_host,
-            port=request.imap_port,
-            security=cast(Security, request.imap_security),
-            username=request.imap_username,
-            password=request.imap_password,
-            verify_certificates=request.verify_certificates,
-            private_networks=tuple(map(str, settings.ALLOWED_PRIVATE_NETWORKS)),
-            timeout=PATIENCE,
-        )
-    )
+def _prove_imap(request: ConnectRequest, deadline: float) -> None:
     try:
-        session.folders()
+        with closing(open_session(_login(request, "imap", deadline))) as session:
+            session.folders()
     except MailError as error:
         error.stage = error.stage or "list"
         raise
-    finally:
-        session.close()
 
 
-def _prove_smtp(request: ConnectRequest) -> None:
-    """Log in to the SMTP server and hang up; sending nothing."""
-    assert request.smtp_host is not None
-    assert request.smtp_port is not None
-    try:
-        check_host(
-            request.smtp_host,
-            request.smtp_port,
-            tuple(map(str, settings.ALLOWED_PRIVATE_NETWORKS)),
-            plain=request.smtp_security == "none",
-        )
-        _log_in_to_smtp(request, request.smtp_host, request.smtp_port)
-    except MailError as error:
-        error.stage = "smtp"
-        raise
-    except smtplib.SMTPAuthenticationError as error:
-        raise BadCredentials(f"the SMTP server refused the login (code {error.smtp_code})", stage="smtp") from error
-    except (smtplib.SMTPException, OSError) as error:
-        raise Unreachable(f"SMTP {request.smtp_host}:{request.smtp_port}: {error}", stage="smtp") from error
+def _login(request: ConnectRequest, server: Literal["imap", "smtp"], deadline: float) -> Login:
+    """The login to one of the two servers, which must be over by the deadline."""
+    given = asdict(request)
+    return Login(
+        provider=request.provider,
+        host=given[f"{server}_host"],
+        port=given[f"{server}_port"],
+        security=given[f"{server}_security"],
+        username=given[f"{server}_username"],
+        password=given[f"{server}_password"],
+        verify_certificates=request.verify_certificates,
+        private_networks=tuple(map(str, settings.ALLOWED_PRIVATE_NETWORKS)),
+        timeout=PATIENCE,
+        deadline=deadline,
+    )
 
 
-def _log_in_to_smtp(request: ConnectRequest, host: str, port: int) -> None:
-    context = ssl.create_default_context()
-    if not request.verify_certificates:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    client: smtplib.SMTP
-    if request.smtp_security == "tls":
-        client = smtplib.SMTP_SSL(host, port, timeout=PATIENCE, context=context)
-    else:
-        client = smtplib.SMTP(host, port, timeout=PATIENCE)
-    with client:
-        if request.smtp_security == "starttls":
-            client.starttls(context=context)
-        client.login(request.smtp_username, request.smtp_password)
-
-
-def _new_account(application_id: int, request: ConnectRequest) -> NewAccount:
+def new_account(application_id: int, request: ConnectRequest) -> NewAccount:
+    """Return what is stored of a request: its settings, which clients see, apart from its secrets."""
     hidden = {"provider", "name", "state", "imap_password", "smtp_password"}
     shown = {name: value for name, value in asdict(request).items() if name not in hidden and value is not None}
     shown["exclude_folders"] = list(request.exclude_folders)

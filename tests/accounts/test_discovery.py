@@ -161,9 +161,7 @@ def test_file_beyond_the_size_limit_is_refused(net: TestNet) -> None:
         discover(ADDRESS, internet=net.internet)
 
 
-def test_server_that_drips_is_cut_off(net: TestNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "PATIENCE", 0.5)
-
+def test_server_that_drips_is_cut_off(net: TestNet) -> None:
     def drip(request: http.server.BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.end_headers()
@@ -175,7 +173,7 @@ def test_server_that_drips_is_cut_off(net: TestNet, monkeypatch: pytest.MonkeyPa
     net.pages[AUTOCONFIG, PATH] = drip
     began = time.monotonic()
     with pytest.raises(ServersUnknown):
-        discover(ADDRESS, internet=net.internet)
+        discover(ADDRESS, internet=net.internet, seconds=0.5)
     assert time.monotonic() - began < 3
 
 
