@@ -82,6 +82,7 @@ app.conf.update(
         "accounts": round_of("sync.tasks.schedule_due_accounts", every=1),
         "folders": round_of("sync.tasks.schedule_due_folders", every=5),
         "maintenance": round_of("sync.tasks.maintain", every=60),
+        "answers": round_of("api.tasks.forget_answers", every=60),
     },
 )
 app.autodiscover_tasks()

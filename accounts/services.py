@@ -28,6 +28,10 @@ class AccountNotFound(LookupError):
     """No such account, or not this application's."""
 
 
+class AccountChanged(RuntimeError):
+    """The settings of the account are not any more what they were when the caller read them."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewAccount:
     """What connecting found to be true, ready to store."""
@@ -115,6 +119,29 @@ def _restore(account_id: int, new: NewAccount) -> int:
         _keep_secrets(account_id, new.secrets)
     _note_in_directory(account_id, Status.VALID)
     return account_id
+
+
+def change_settings(*, account_id: int, before: dict[str, Any], new: NewAccount, proven: bool) -> None:
+    """Store new settings and secrets of an account whose settings are still `before`.
+
+    `proven`: the login was tried, so an invalid account is valid again; a paused one stays paused. Raises
+    AccountNotFound, AccountChanged.
+    """
+    with on_shard(account_id):
+        if not _exists(account_id):
+            raise AccountNotFound(f"no account {account_id}")
+        with lock_account(account_id):
+            account = Account.objects.filter(pk=account_id).first()
+            if account is None:
+                raise AccountNotFound(f"no account {account_id}")
+            if account.settings != before:
+                raise AccountChanged("the settings were changed meanwhile; read them and try again")
+            if proven and account.status == Status.INVALID:
+                account.status, account.status_reason = Status.VALID, ""
+            account.settings, account.updated_at = new.settings, timezone.now()
+            account.save()
+            _keep_secrets(account_id, new.secrets)
+    _note_in_directory(account_id, Status(account.status))
 
 
 def _keep_secrets(account_id: int, secrets: dict[str, str]) -> None:

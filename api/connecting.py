@@ -1,7 +1,9 @@
-"""The body of POST /v3/connect/custom read into a ConnectRequest: every member has its type, or is named as wrong."""
+"""The settings of a mailbox as clients send them: every member has its type, or is named as wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from api.errors import BadRequest
@@ -16,36 +18,39 @@ PROVIDERS = ("imap",)
 
 
 def connect_request(body: Wire) -> ConnectRequest:
-    """Return what the body asks for. Raises BadRequest naming the first member that is wrong."""
+    """Return what POST /v3/connect/custom asks for. Raises BadRequest naming the first member that is wrong."""
     provider = _text(body, "provider")
     if provider not in PROVIDERS:
         raise BadRequest(f"provider: {provider!r}; allowed: {', '.join(PROVIDERS)}")
-    settings = body.get("settings")
+    if "settings" not in body:
+        raise BadRequest("settings: must be an object")
+    given = _settings(body)
+    read = {name: reader(given, name) for name, reader in _READERS.items()}
+    return ConnectRequest(provider=provider, state=_text(body, "state"), **read)
+
+
+def changed_settings(body: Wire) -> dict[str, Any]:
+    """Return the settings that PATCH /v3/grants/{id} changes: fields of ConnectRequest; null takes a default back."""
+    scope = body.get("scope") or []
+    if not isinstance(scope, list) or not all(isinstance(one, str) for one in scope):
+        raise BadRequest("scope: must be a list of strings")
+    given = _settings(body)
+    return {name: reader(given, name) for name, reader in _READERS.items() if name in given}
+
+
+def _settings(body: Wire) -> Wire:
+    settings = body.get("settings", {})
     if not isinstance(settings, dict):
         raise BadRequest("settings: must be an object")
-    return ConnectRequest(
-        provider=provider,
-        email=_text(settings, "email"),
-        imap_username=_text(settings, "imap_username"),
-        imap_password=_text(settings, "imap_password"),
-        imap_host=_text(settings, "imap_host") or None,
-        imap_port=_integer(settings, "imap_port", most=65535),
-        imap_security=_text(settings, "imap_security") or None,
-        smtp_host=_text(settings, "smtp_host") or None,
-        smtp_port=_integer(settings, "smtp_port", most=65535),
-        smtp_security=_text(settings, "smtp_security") or None,
-        smtp_username=_text(settings, "smtp_username"),
-        smtp_password=_text(settings, "smtp_password"),
-        verify_certificates=_boolean(settings, "verify_certificates", default=True),
-        sync_days=_integer(settings, "sync_days", most=36_500),
-        exclude_folders=_texts(settings, "exclude_folders"),
-        headers_first=_boolean(settings, "headers_first", default=False),
-        state=_text(body, "state"),
-    )
+    return settings
 
 
 def _text(given: Wire, name: str) -> str:
     return _checked(given.get(name) or "", name)
+
+
+def _text_or_none(given: Wire, name: str) -> str | None:
+    return _text(given, name) or None
 
 
 def _checked(value: Any, name: str) -> str:
@@ -83,3 +88,22 @@ def _boolean(given: Wire, name: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise BadRequest(f"{name}: must be true or false")
     return value
+
+
+_READERS: dict[str, Callable[[Wire, str], Any]] = {
+    "email": _text,
+    "imap_username": _text,
+    "imap_password": _text,
+    "imap_host": _text_or_none,
+    "imap_port": partial(_integer, most=65535),
+    "imap_security": _text_or_none,
+    "smtp_host": _text_or_none,
+    "smtp_port": partial(_integer, most=65535),
+    "smtp_security": _text_or_none,
+    "smtp_username": _text,
+    "smtp_password": _text,
+    "verify_certificates": partial(_boolean, default=True),
+    "sync_days": partial(_integer, most=36_500),
+    "exclude_folders": _texts,
+    "headers_first": partial(_boolean, default=False),
+}

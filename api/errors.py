@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.changelog.reader import BadCursor, CursorExpired
-from accounts.services import AccountNotFound
+from accounts.services import AccountChanged, AccountNotFound
 from sync.errors import MailError
 from sync.services.connecting import InvalidSettings
 
@@ -122,6 +122,8 @@ def _as_api_error(error: Exception, request: Request) -> ApiError | None:
             return ApiError(413, "the body of the request is too large")
         case SuspiciousOperation() | BadCursor() | InvalidSettings():
             return BadRequest(str(error))
+        case AccountChanged():
+            return ApiError(409, str(error))
         case CursorExpired():
             return ApiError(410, "the log does not reach back to this cursor: crawl again from G/changes/latest")
         case MailError():

@@ -21,6 +21,13 @@ GRANT = OpenApiParameter(
     OpenApiParameter.PATH,
     description="The grant's id, `grant:<id>`, its email, or `email:<address>`.",
 )
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 256},
+    OpenApiParameter.HEADER,
+    description="A name for this request: asked again within an hour, it is answered the same, with the header"
+    " `Idempotent-Response: true`, and nothing is done twice. Errors are not kept.",
+)
 JSON = "application/json"
 BINARY: Schema = {"type": "string", "format": "binary"}
 #: Errors that any operation may answer, and those that need a reason of their own.
@@ -29,6 +36,7 @@ _ERRORS = {
     401: "There is no valid API key.",
     403: "The key lacks the scope.",
     404: "Unknown, or another application's.",
+    409: "The Idempotency-Key named another request, or this one is being worked on; or another changed the same.",
     410: "The cursor is older than the log reaches back.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -120,6 +128,8 @@ def operation(
         (code, raw or JSON): OpenApiResponse(answer, description=summary) for code in (status, *partial)
     }
     common = set() if public else {401, 403, 503} | ({400, 404} if GRANT in parameters else set())
+    if IDEMPOTENCY_KEY in parameters:
+        common |= {400, 409}
     for code in sorted(common.union(errors)):
         responses[(code, JSON)] = OpenApiResponse(reference("Error"), description=_ERRORS[code])
     request = None if body is None else {JSON: reference(body)}

@@ -268,6 +268,17 @@ SCHEMAS: dict[str, Schema] = {
             "state": told(TEXT, "Given back with the grant."),
         },
     },
+    "UpdateGrant": {
+        "type": "object",
+        "properties": {
+            "settings": {
+                "type": "object",
+                "properties": {name: {"anyOf": [one, {"type": "null"}]} for name, one in _SETTINGS.items()},
+                "description": "What is not named stays; null takes a default back.",
+            },
+            "scope": array(TEXT, "Read, and not used: a login with a password has no scopes."),
+        },
+    },
     "Application": {
         "type": "object",
         "required": ["application_id", "organization_id", "region", "environment", "branding"],

@@ -10,14 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Account, Application, GrantDirectory, Status
-from api.connecting import connect_request
+from api.connecting import changed_settings, connect_request
 from api.errors import NotFound
+from api.idempotency import idempotent
 from api.objects import show_grants
 from api.openapi import operations as openapi
 from api.openapi.schemas import COUNT, MOMENT, TEXT, array, reference
 from api.views.base import ApiView, GrantView
 from api.wire import Wire, application_wire
 from project.shards import on_shard, shard_of
+from sync.services.changing import change_account
 from sync.services.connecting import connect_account
 from sync.services.removal import disconnect_account
 
@@ -36,6 +38,13 @@ LIST_PARAMETERS = [
     openapi.limit(DEFAULT_LIMIT),
     openapi.query("offset", {"type": "integer", "minimum": 0, "default": 0}, "How many to pass over."),
 ]
+
+
+#: What PATCH and PUT do.
+CHANGING = (
+    "What concerns a login is proven by logging in, within 20 s; nothing is stored when that fails. An invalid grant"
+    " whose new login works is valid again."
+)
 
 
 def show_grant(account_id: int) -> Wire:
@@ -101,14 +110,49 @@ class GrantList(ApiView):
 class GrantDetail(GrantView):
     """/v3/grants/{grant}."""
 
-    scopes: ClassVar = {"DELETE": "admin"}
+    scopes: ClassVar = {"PUT": "admin", "PATCH": "admin", "DELETE": "admin"}
 
     @openapi.one("Grant", "Find a grant", id="findGrant", tag="Grants", parameters=[openapi.GRANT])
     def get(self, request: Request, grant: str) -> Response:
         """Answer one grant."""
         return self.answer(show_grant(self.account_id))
 
-    @openapi.operation("Remove a grant with all its mail", id="deleteGrant", tag="Grants", parameters=[openapi.GRANT])
+    @openapi.one(
+        "Grant",
+        "Change the settings of a grant",
+        id="updateGrant",
+        tag="Grants",
+        description=CHANGING,
+        parameters=[openapi.GRANT],
+        body="UpdateGrant",
+        errors=[409, 413, 415],
+    )
+    def patch(self, request: Request, grant: str) -> Response:
+        """Change settings, proven by logging in where a login is concerned; answer the grant."""
+        change_account(account_id=self.account_id, changes=changed_settings(self.body))
+        return self.answer(show_grant(self.account_id))
+
+    @openapi.one(
+        "Grant",
+        "Change the settings of a grant (as PATCH)",
+        id="replaceGrant",
+        tag="Grants",
+        description=CHANGING,
+        parameters=[openapi.GRANT],
+        body="UpdateGrant",
+        errors=[409, 413, 415],
+    )
+    def put(self, request: Request, grant: str) -> Response:
+        """Do what PATCH does."""
+        return self.patch(request, grant)
+
+    @openapi.operation(
+        "Remove a grant with all its mail",
+        id="deleteGrant",
+        tag="Grants",
+        description="It is gone at once; its mail is deleted in the background.",
+        parameters=[openapi.GRANT],
+    )
     def delete(self, request: Request, grant: str) -> Response:
         """Remove the account with all its mail."""
         disconnect_account(account_id=self.account_id)
@@ -126,10 +170,12 @@ class ConnectCustom(ApiView):
         id="connectCustom",
         tag="Grants",
         description="Logs in to prove it, within 20 s; nothing is stored when that fails.",
+        parameters=[openapi.IDEMPOTENCY_KEY],
         body="ConnectCustom",
         status=201,
-        errors=[400, 413, 415],
+        errors=[413, 415],
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Prove the login, store the account, start mirroring it; the same email again is the same grant."""
         account_id = connect_account(application_id=self.key.application_id, request=connect_request(self.body))

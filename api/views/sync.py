@@ -7,10 +7,12 @@ from rest_framework.response import Response
 
 from accounts.models import Account
 from api.errors import NotFound
+from api.idempotency import idempotent
 from api.openapi import operations as openapi
 from api.openapi.schemas import COUNT, closed
 from api.views.base import GrantView
 from api.wire import sync_wire
+from sync.models import AccountSync
 from sync.services.progress import sync_progress
 from sync.services.schedule import request_pass
 
@@ -40,8 +42,13 @@ class SyncView(GrantView):
         description="Extension. `completed` of GET reaches the number answered once the pass is committed.",
         data=closed(["requested"], {"requested": COUNT}, "The number of the request."),
         status=202,
-        parameters=[openapi.GRANT],
+        parameters=[openapi.GRANT, openapi.IDEMPOTENCY_KEY],
+        errors=[413, 415],
     )
+    @idempotent
     def post(self, request: Request, grant: str) -> Response:
         """Ask for a comparison with the server now; answer its number."""
-        return self.answer({"requested": request_pass(account_id=self.account_id)}, status=202)
+        try:
+            return self.answer({"requested": request_pass(account_id=self.account_id)}, status=202)
+        except AccountSync.DoesNotExist:
+            raise NotFound("no such grant") from None

