@@ -155,7 +155,8 @@ class Record:
         child = identity(name, pid)
         if child is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            remembered = [*(other for other in self.children() if members(other)), child]
+            # a leader that lives is found without reading all of /proc
+            remembered = [*(one for one in self.children() if is_alive(one) or members(one)), child]
             write_whole(self.path, "".join(json.dumps(asdict(one)) + "\n" for one in remembered))
         return child
 

@@ -48,13 +48,14 @@ def processes() -> list[Process]:
 def copies(name: str, command: str) -> Iterator[Process]:
     """Yield the processes that one line of the Procfile stands for: SYNC_PROCESSES sync workers, one of all else."""
     if name != "worker-sync":
-        yield Process(name, command, {"WORKER_NAME": name})
+        yield Process(name, command)
         return
     # a process without a partition would wait for nothing
     count = min(settings.SYNC_PROCESSES, settings.SYNC_PARTITIONS)
     for number in range(1, count + 1):
-        share = {"WORKER_NAME": f"{name}-{number}", "SYNC_SHARE": f"{number}/{count}"}
-        yield Process(f"{name}-{number}", command, share)
+        mine = f"{name}-{number}"
+        # its name stands on its command line, where `ps` shows it
+        yield Process(mine, f"{command} {mine}", {"SYNC_SHARE": f"{number}/{count}"})
 
 
 def environment() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,8 @@ from project.telemetry.metrics import clean_metrics
 LOOK = 0.1
 #: Seconds that one look at the API, and one at the workers, may take.
 PATIENCE = 2.0
+#: Seconds of the first look at the workers; those that do not answer are looked at longer each time.
+FIRST_PATIENCE = 0.2
 
 
 class Stopped(Exception):
@@ -40,6 +42,9 @@ class Stack:
         )
         #: How often we were told to stop.
         self.told = 0
+        #: Workers that have not answered yet, while we wait for them; how long we listen for them next.
+        self.missing = {process.node for process in self.supervisor.processes if process.node is not None}
+        self.patience = FIRST_PATIENCE
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -80,8 +85,12 @@ class Stack:
             self.tend()
 
     def is_ready(self) -> bool:
-        """Whether the API answers and every worker takes tasks."""
-        return api_answers() and workers_answer(self.supervisor.processes)
+        """Whether the API answers, and every worker has said once that it takes tasks."""
+        if not api_answers():
+            return False
+        self.missing -= answering(self.missing, self.patience)
+        self.patience = min(2 * self.patience, PATIENCE)
+        return not self.missing
 
     def tend_for_ever(self) -> None:
         """Keep everything running. Raises Stopped when told to stop."""
@@ -107,10 +116,11 @@ def api_answers() -> bool:
         connection.close()
 
 
-def workers_answer(expected: Sequence[Process]) -> bool:
-    """Whether every Celery worker of ours takes tasks."""
+def answering(nodes: Collection[str], seconds: float) -> set[str]:
+    """Return those of these Celery workers that say within so many seconds that they take tasks."""
     from celery_config import app
 
-    nodes = [process.node for process in expected if process.node is not None]
-    answers = app.control.ping(destination=nodes, timeout=PATIENCE, limit=len(nodes)) or []
-    return {name for answer in answers for name in answer} >= set(nodes)
+    if not nodes:
+        return set()
+    answers = app.control.ping(destination=sorted(nodes), timeout=seconds, limit=len(nodes)) or []
+    return {name for answer in answers for name in answer}

@@ -18,10 +18,14 @@ except ImproperlyConfigured as error:
     sys.exit(str(error))
 
 from django.conf import settings
+from django.urls import get_resolver
 
 from api.dechunk import Dechunk
 from project.telemetry.logs import configure_logging
 
 configure_logging(settings.LOG_FORMAT, settings.LOG_LEVEL)
+
+# read here, once for all processes that share this: each would do it at its first request
+_patterns = get_resolver().url_patterns
 
 application = Dechunk(_django)

@@ -87,10 +87,12 @@ def test_up_goes_on_where_it_was_after_every_kind_of_kill(installation: Installa
 @pytest.mark.faults
 def test_process_that_dies_is_started_again_and_none_outlives_up(installation: Installation) -> None:
     up = installation.up()
-    (beat,) = [process for process in installation.processes() if "beat" in process.cmdline()]
+    (beat,) = [process for process in installation.processes() if "project.beat" in process.cmdline()]
     beat.kill()
     assert wait_until(
-        lambda: any("beat" in process.cmdline() and process.pid != beat.pid for process in installation.processes())
+        lambda: any(
+            "project.beat" in process.cmdline() and process.pid != beat.pid for process in installation.processes()
+        )
     )
     assert "beat ended with status -9" in installation.log()
     assert len(installation.processes()) > 6
