@@ -160,7 +160,7 @@ class ImapSession:
     def _why_refused(self, ref: str, answer: Answer) -> MailError:
         """Tell a folder that is gone from one that is refused: by its code, else by asking LIST for it."""
         error = refusal(answer.status, answer.text, asked=f"EXAMINE {ref}", stage=None)
-        if answer.status != b"NO" or response_code(answer.text)[0]:
+        if answer.status != b"NO" or response_code(answer.text)[0] or isinstance(error, FolderGone):
             return error
         return error if is_listed(self._wire, ref) else FolderGone(str(error))
 

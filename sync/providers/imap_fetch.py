@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sync.errors import ServerMisbehaved
 from sync.providers.base import LARGE_MESSAGE, Fingerprint, RemoteMessage
 from sync.providers.imap_parse import FetchRow, Garbled, Spooled, format_sets, parse_fetch_row
 from sync.providers.imap_refusals import refusal
@@ -85,22 +86,57 @@ def fetch_messages(wire: ImapWire, ids: Sequence[str]) -> Generator[RemoteMessag
 
 
 def _fetch_rows(wire: ImapWire, uids: Sequence[str]) -> dict[str, FetchRow]:
-    """Fetch one batch and return uid -> row with body."""
+    """Fetch one batch and return uid -> row with body and flags. Raises ServerMisbehaved where flags never come."""
     rows: dict[str, FetchRow] = {}
-    wanted = set(uids)
     try:
         for _, ids in format_sets(map(int, uids), most_ids=MOST_IDS):
-            for row in _rows(wire, b"UID FETCH " + ids + b" " + _ITEMS):
-                uid = str(row.uid)
-                if uid in wanted and _body(row) is not None and row.flags is not None:
-                    rows[uid] = row
-                else:
-                    _discard(row)
+            _collect(wire, b"UID FETCH " + ids + b" " + _ITEMS, set(uids), rows)
+        _ask_missing_flags(wire, rows)
     except BaseException:
         for row in rows.values():
             _discard(row)
         raise
+    for uid in [uid for uid, row in rows.items() if _body(row) is None or row.flags is None]:
+        _discard(rows.pop(uid))
     return rows
+
+
+def _collect(wire: ImapWire, command: bytes, wanted: set[str], rows: dict[str, FetchRow]) -> None:
+    """Add the FETCH answers to a command to `rows`, uid -> row: a server may tell of one message in several answers."""
+    for row in _rows(wire, command):
+        uid = str(row.uid)
+        if uid not in wanted:
+            _discard(row)
+        elif uid in rows:
+            rows[uid] = _joined(rows[uid], row)
+        else:
+            rows[uid] = row
+
+
+def _joined(first: FetchRow, then: FetchRow) -> FetchRow:
+    """Put two answers about one message together: flags as told last, all else as told first."""
+    _discard(
+        replace(then, literals={name: then.literals[name] for name in then.literals.keys() & first.literals.keys()})
+    )
+    return replace(
+        first,
+        flags=first.flags if then.flags is None else then.flags,
+        internal_date=first.internal_date or then.internal_date,
+        size=then.size if first.size is None else first.size,
+        literals={**then.literals, **first.literals},
+    )
+
+
+def _ask_missing_flags(wire: ImapWire, rows: dict[str, FetchRow]) -> None:
+    """Ask for the flags of messages whose body came without them; who has none any more has vanished meanwhile."""
+    bare = {uid for uid, row in rows.items() if _body(row) is not None and row.flags is None}
+    told: dict[str, FetchRow] = {}
+    for _, ids in format_sets(map(int, bare), most_ids=MOST_IDS):
+        _collect(wire, b"UID FETCH " + ids + b" (UID FLAGS)", bare, told)
+    for uid, row in told.items():
+        if row.flags is None:
+            raise ServerMisbehaved(f"UID FETCH {uid} (FLAGS) brings no flags")
+        rows[uid] = _joined(rows[uid], row)
 
 
 def _rows(wire: ImapWire, command: bytes) -> Iterator[FetchRow]:
@@ -193,14 +229,16 @@ def _fetch_piece(wire: ImapWire, uid: str, start: int) -> bytes | None:
 
 def fetch_fingerprints(wire: ImapWire, ids: Sequence[str], *, message_ids: bool) -> list[Fingerprint]:
     """Describe messages of the selected folder, in the order asked."""
-    found: dict[str, Fingerprint] = {}
+    rows: dict[str, FetchRow] = {}
+    wanted = set(ids)
     items = _ID_ITEMS if message_ids else _PLAIN_ITEMS
     for _, uids in format_sets(map(int, ids), most_ids=MOST_FINGERPRINTS):
-        for row in _rows(wire, b"UID FETCH " + uids + b" " + items):
-            if row.uid is None or row.flags is None or row.size is None:
-                continue
-            found[str(row.uid)] = Fingerprint(str(row.uid), row.flags, row.size, row.internal_date, _message_id(row))
-    return [found[uid] for uid in ids if uid in found]
+        _collect(wire, b"UID FETCH " + uids + b" " + items, wanted, rows)
+    return [
+        Fingerprint(uid, row.flags, row.size, row.internal_date, _message_id(row))
+        for uid in ids
+        if (row := rows.get(uid)) is not None and row.flags is not None and row.size is not None
+    ]
 
 
 def _message_id(row: FetchRow) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sync.errors import ServerMisbehaved
+from sync.errors import FolderGone, ServerMisbehaved
 from sync.providers.base import FolderListing, FolderStatus, RemoteFolder, Role
 from sync.providers.imap_names import decode_name, quote_name, readable_name
 from sync.providers.imap_parse import Atom, Garbled, Pieces, number, pairs, parse_values
@@ -77,11 +77,21 @@ def ask_status(
     wire: ImapWire, refs: Sequence[str], powers: frozenset[str], *, ahead: bytes = b""
 ) -> dict[str, FolderStatus]:
     """Ask for the status of folders in one round trip; refused ones are left out."""
+    return _ask_status(wire, refs, powers, ahead=ahead)[0]
+
+
+def _ask_status(
+    wire: ImapWire, refs: Sequence[str], powers: frozenset[str], *, ahead: bytes = b""
+) -> tuple[dict[str, FolderStatus], set[str]]:
+    """Return ref -> status, and the refs of which the server says that there is no such folder."""
     items = status_items(powers)
     answers = wire.pipeline([b"STATUS " + quote_name(ref) + b" " + items for ref in refs], ahead=ahead)
-    for answer in answers:
+    gone: set[str] = set()
+    for ref, answer in zip(refs, answers, strict=True):
         if not answer.ok:
             _raise_if_throttled(answer)
+            if isinstance(refusal(answer.status, answer.text, asked="STATUS", stage=None), FolderGone):
+                gone.add(ref)
     told = read_statuses(pieces for answer in answers for pieces in answer.lines)
     found = {ref: told[ref] for ref in refs if ref in told}
     for ref, answer in zip(refs, answers, strict=True):
@@ -90,7 +100,7 @@ def ask_status(
             strangers = [one for spelled, one in read_statuses(answer.lines).items() if spelled not in refs]
             if strangers:
                 found[ref] = strangers[-1]
-    return found
+    return found, gone
 
 
 def _raise_if_throttled(answer: Answer) -> None:
@@ -147,13 +157,18 @@ def list_folders(
     listed.setdefault("INBOX", RemoteFolder("INBOX", ("INBOX",), _common_delimiter(listed.values()), (), "inbox"))
     statuses = read_statuses(answer.lines)
     missing = [ref for ref, folder in listed.items() if folder.selectable and ref not in statuses]
+    gone: set[str] = set()
     if missing:
-        statuses |= ask_status(wire, missing, powers)
+        found, gone = _ask_status(wire, missing, powers)
+        statuses |= found
     statuses = {ref: status for ref, status in statuses.items() if ref in listed}
     stable_ids = {ref: str(status.uidvalidity) for ref, status in statuses.items() if status.uidvalidity}
     if "OBJECTID" in powers:
         stable_ids |= mailbox_ids.ask(wire, statuses)
-    folders = [replace(folder, stable_id=stable_ids.get(folder.ref)) for folder in listed.values()]
+    folders = [
+        replace(folder, stable_id=stable_ids.get(folder.ref), selectable=folder.selectable and folder.ref not in gone)
+        for folder in listed.values()
+    ]
     return FolderListing(_with_roles(folders, namespaces), statuses)
 
 

@@ -241,10 +241,11 @@ def _parse_row_slowly(sequence: int, pieces: Pieces) -> FetchRow:
         flags=parse_flags(b" ".join(f for f in flags if isinstance(f, bytes))) if isinstance(flags, list) else None,
         internal_date=parse_internal_date(date) if isinstance(date, bytes) else None,
         size=number(items.get(b"RFC822.SIZE")),
+        # NIL: no data, as of a message that another session has just expunged (RFC 2180 4.1.2)
         literals={
-            name: value if isinstance(value, bytes | Spooled) else b""
+            name: value
             for name, value in items.items()
-            if name.startswith(b"BODY[") or name == b"RFC822"
+            if (name.startswith(b"BODY[") or name == b"RFC822") and isinstance(value, bytes | Spooled)
         },
     )
 

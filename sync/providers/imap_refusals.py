@@ -41,6 +41,9 @@ _LATER = re.compile(
     rb"too many|maximum number|temporar|try again|\blater\b|unavailable|time[d -]*out|internal|overload|not connected",
     re.IGNORECASE,
 )
+#: Words of a refused SELECT or STATUS that carries no code. Dovecot 2.3 goes on listing a deleted folder that had
+#: folders below it as if it were there, for ever, and says so only here.
+_GONE = re.compile(rb"n[o']t exist|no such|not found|non-?existent|unknown (?:mailbox|folder)", re.IGNORECASE)
 #: Longest piece of a server's own words that goes into an error.
 _MOST_WORDS = 300
 
@@ -71,7 +74,9 @@ def _kind_without_code(status: bytes, code: bytes, words: bytes, stage: Stage | 
             return AccessDisabled
         # RFC 3501 6.2.3: NO says that the user name or password was rejected
         return BadCredentials if status == b"NO" else ServerMisbehaved
-    return Transient if status == b"NO" else ServerMisbehaved
+    if status != b"NO":
+        return ServerMisbehaved
+    return FolderGone if _GONE.search(words) else Transient
 
 
 def _printable(text: bytes) -> str:

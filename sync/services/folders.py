@@ -97,13 +97,17 @@ def _write(account_id: int, ids: Mapping[int, RemoteFolder]) -> None:
         wanted |= {"parent_id": parents[folder.pk], "child_count": children[folder.pk]}
         if all(getattr(folder, column) == value for column, value in wanted.items()):
             continue
+        if folder.selectable and not wanted["selectable"]:
+            _empty(account_id, folder.pk)
+            wanted |= {"total_count": 0, "unread_count": 0}
         if "drafts" in (folder.role, wanted["role"]) and folder.role != wanted["role"]:
             roles.append(folder.pk)
         for column, value in wanted.items():
             setattr(folder, column, value)
         changed.append(folder)
     if changed:
-        Folder.objects.bulk_update(changed, [*_columns(ids[changed[0].pk]), "parent", "child_count"])
+        counts = ["child_count", "total_count", "unread_count"]
+        Folder.objects.bulk_update(changed, [*_columns(ids[changed[0].pk]), "parent", *counts])
     _refresh_copies_of(account_id, roles)
 
 
@@ -111,6 +115,17 @@ def _refresh_copies_of(account_id: int, folder_ids: Sequence[int]) -> None:
     if folder_ids:
         copies = FolderMessage.objects.filter(folder_id__in=folder_ids)
         refresh_messages(account_id, copies.values_list("message_id", flat=True))
+
+
+def _empty(account_id: int, folder_id: int) -> None:
+    """A folder cannot be opened any more, it only holds others: drop its copies, and who reads it at this moment."""
+    copies = FolderMessage.objects.filter(folder_id=folder_id)
+    message_ids = set(copies.values_list("message_id", flat=True))
+    copies.delete()
+    never_read = {"cursor": None, "complete": False, "looked": 0, "looked_at": None, "messages_known": 0}
+    mine = SyncState.objects.filter(folder_id=folder_id)
+    mine.update(lease_token=None, lease_until=None, status=None, seemed_empty=False, **never_read)
+    refresh_messages(account_id, message_ids)
 
 
 def remove_folder(account_id: int, folder_id: int) -> None:
