@@ -177,13 +177,13 @@ class Credential(models.Model):
 class StaffAction(models.TextChoices):
     """What staff do that is recorded."""
 
-    OPENED_BODY = "opened body"
-    DOWNLOADED_MAIL = "downloaded mail"
-    PAUSED = "paused account"
-    RESUMED = "resumed account"
-    RESYNCED = "asked for resync"
-    CREATED_KEY = "created API key"
-    REVOKED_KEY = "revoked API key"
+    OPENED_BODY = "opened body", "opened body"
+    DOWNLOADED_MAIL = "downloaded mail", "downloaded mail"
+    PAUSED = "paused account", "paused account"
+    RESUMED = "resumed account", "resumed account"
+    RESYNCED = "asked for resync", "asked for resync"
+    CREATED_KEY = "created API key", "created API key"
+    REVOKED_KEY = "revoked API key", "revoked API key"
 
 
 class AuditEntry(models.Model):

@@ -149,5 +149,5 @@ class ApiKeyAdmin(HelpfulList[ApiKey]):
             )
         record_staff_action(request, StaffAction.REVOKED_KEY, object_type="API key", object_id=key.pk)
         done = revoke_api_key(key)
-        messages.success(request, f"{key} is revoked." if done else f"{key} was revoked before; nothing to do.")
+        messages.success(request, f"Revoked {key}." if done else f"Nothing to do: {key} was revoked before.")
         return listed

@@ -66,20 +66,22 @@ class Refused(Exception):
 
 def _pause(opened: Opened) -> str:
     changed = pause_account(account_id=opened.id)
-    return f"{opened.grant.email} is paused." if changed else f"{opened.grant.email} was paused already."
+    return f"Paused {opened.grant.email}." if changed else f"Nothing to do: {opened.grant.email} was paused already."
 
 
 def _resume(opened: Opened) -> str:
     changed = resume_account(account_id=opened.id)
     start_mirroring(opened.id)
-    return f"{opened.grant.email} is {'resumed' if changed else 'mirrored already'}: a look at it is due now."
+    return f"{'Resumed' if changed else 'Not paused:'} {opened.grant.email}; a look at it is due now."
 
 
 def _resync(opened: Opened) -> str:
     status = Account.objects.filter(pk=opened.id).values_list("status", flat=True).first()
     if status != Status.VALID:
-        raise Refused(f"{opened.grant.email} is {status or 'gone'}: nothing is compared. Resume it first.")
+        raise Refused(f"Not compared: {opened.grant.email} is {status or 'gone'}. Resume it first.")
     if not AccountSync.objects.filter(pk=opened.id).exists():
-        raise Refused(f"{opened.grant.email} was never mirrored: resume it, that begins it.")
+        raise Refused(
+            f"Not compared: {opened.grant.email} was never looked at. Pause it and resume it: that begins the mirror."
+        )
     number = request_pass(account_id=opened.id)
     return f"Pass {number} of {opened.grant.email} is asked for; it is done when this page says so."

@@ -45,11 +45,13 @@ class Opened:
         """Return the address of a page about it."""
         return reverse(f"admin:{name}", args=[self.id, *arguments])
 
-    def page(self, request: HttpRequest, template: str, *, title: str, **context: Any) -> HttpResponse:
+    def page(
+        self, request: HttpRequest, template: str, *, title: str, status: int = 200, **context: Any
+    ) -> HttpResponse:
         """Render a page about it at once, while its shard is at hand."""
         may = {name.partition(".")[2]: request.user.has_perm(name) for name in PERMISSIONS}
         shared = {**self.site.each_context(request), "grant": self.grant, "may": may, "title": title}
-        return render(request, f"admin/sync/{template}.html", {**shared, **context})
+        return render(request, f"admin/sync/{template}.html", {**shared, **context}, status=status)
 
 
 #: A page about an account; what it reads of the account, it reads before it returns.

@@ -18,7 +18,6 @@ from tests.api.mailbox import Mailroom, make_mailroom
 
 __all__ = ["served"]
 
-PASSWORD = "a password of staff"
 ACCOUNTS = "/admin/accounts/grantdirectory/"
 
 
@@ -37,7 +36,7 @@ def application(db: None) -> Application:
 @pytest.fixture
 def boss(db: None) -> Client:
     """A superuser."""
-    return log_in(User.objects.create_superuser("boss", password=PASSWORD))
+    return log_in(User.objects.create_superuser("boss"))
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def staff(db: None) -> Callable[..., Client]:
     """Log in a staff member who has the permissions named, and no others."""
 
     def hire(*permissions: str) -> Client:
-        user = User.objects.create_user("ann", password=PASSWORD, is_staff=True)
+        user = User.objects.create_user("ann", is_staff=True)
         for permission in permissions:
             app, _, codename = permission.partition(".")
             user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
