@@ -109,8 +109,7 @@ FROM {Message._meta.db_table} m, LATERAL (
     FROM {FolderMessage._meta.db_table} copy JOIN {Folder._meta.db_table} f ON f.id = copy.folder_id
     WHERE copy.message_id = m.id
 ) c, LATERAL (
-    SELECT coalesce(bool_or(NOT part.is_inline), false) AS attached, count(*) AS parts,
-           coalesce(max(part.position) + 1, 0) AS positions
+    SELECT coalesce(bool_or(NOT part.is_inline), false) AS attached
     FROM {Part._meta.db_table} part WHERE part.message_id = m.id
 ) p
 WHERE m.id = ANY(%(ids)s) AND m.account_id = %(account)s
@@ -118,7 +117,7 @@ WHERE m.id = ANY(%(ids)s) AND m.account_id = %(account)s
 
 
 def _check_message(row: Row, paths: Mapping[int, str]) -> Iterator[Difference]:
-    folder = next((paths[pk] for pk in row["folder_ids"] if pk in paths), None)
+    folder = next((paths[pk] for pk in row["folders"] or row["folder_ids"] if pk in paths), None)
 
     def difference(kind: Kind, mirror: Json, wanted: Json) -> Difference:
         return Difference(kind, folder, mirror, wanted, message_id=row["id"])
@@ -134,8 +133,8 @@ def _check_message(row: Row, paths: Mapping[int, str]) -> Iterator[Difference]:
 
 def _message_columns(row: Row) -> tuple[Row, Row]:
     """What a message says of itself, and what follows from its copies and parts."""
-    ours = row | {"flags": sorted(row["flags"]), "folder_ids": sorted(row["folder_ids"]), "positions": row["parts"]}
-    wanted: Row = {"has_attachments": row["attached"], "positions": row["positions"]}
+    ours = row | {"flags": sorted(row["flags"]), "folder_ids": sorted(row["folder_ids"])}
+    wanted: Row = {"has_attachments": row["attached"]}
     if row["places"]:
         flags = sorted(row["all_flags"] or [])
         folded = {flag.lower() for flag in flags}

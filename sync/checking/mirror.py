@@ -87,7 +87,7 @@ def stored_hash(account_id: int, copy: MirroredCopy) -> bytes | None:
     try:
         for piece in open_blob(account_id, copy.sha256, copy.size).pieces():
             digest.update(piece)
-    except (BlobMissing, zstandard.ZstdError):
+    except (BlobMissing, zstandard.ZstdError, ValueError):
         return None
     return digest.digest()
 

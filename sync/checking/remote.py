@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, cast
 
-from sync.checking.names import path_of, quoted, ref_of
+from sync.checking.answers import ListedFolder, read_answers, read_listed, read_row, read_uid
+from sync.checking.names import quoted, ref_of
 from sync.checking.values import FolderFacts, RemoteCopy
 
 #: Messages described in one command.
@@ -27,11 +28,6 @@ SLICE = 2000
 PIECE = 1 << 20
 #: Small messages asked for in one command.
 TOGETHER = 50
-
-_UNSELECTABLE = re.compile(rb"\\(noselect|nonexistent)\b", re.IGNORECASE)
-# some servers forget to escape a backslash that is their delimiter
-_LISTED = re.compile(rb'\(([^)]*)\) (?:NIL|"\\?(.)") (.*)', re.DOTALL | re.IGNORECASE)
-_FLAGS = re.compile(rb"\bFLAGS \(([^)]*)\)", re.IGNORECASE)
 
 
 class CouldNotLook(Exception):
@@ -53,14 +49,6 @@ class ReaderLogin:
     verify_certificates: bool = True
     #: Seconds any single wait may take.
     timeout: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class ListedFolder:
-    """A folder as LIST tells it, and its name on the wire."""
-
-    name: bytes
-    facts: FolderFacts
 
 
 class _Connection(imaplib.IMAP4):
@@ -158,7 +146,7 @@ class MailboxReader:
         kind, data = self._imap.list(_as_text(root), _as_text(pattern))
         if kind != "OK":
             raise imaplib.IMAP4.error(f"LIST: {_words(data)}")
-        return [folder for text, literal in _answers(data) if (folder := _read_listed(text, literal)) is not None]
+        return [folder for text, literal in read_answers(data) if (folder := read_listed(text, literal)) is not None]
 
     def _personal_prefixes(self) -> list[bytes]:
         kind, data = self._imap.capability()
@@ -188,7 +176,7 @@ class MailboxReader:
             if kind == "NO":
                 # of messages expunged meanwhile; what it told of the others waits as untagged answers
                 data = self._imap.response("FETCH")[1]
-            return _answers(data)
+            return read_answers(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +197,7 @@ class OpenFolder:
             rows = self._reader.fetch(f"{first}:{last}", "(UID FLAGS RFC822.SIZE)", path=self._path)
             found = {}
             for text, _ in rows:
-                row = _read_row(text)
+                row = read_row(text)
                 if row is not None:
                     found[row[0]] = row[1]
             yield found
@@ -220,7 +208,7 @@ class OpenFolder:
         small = [(uid, copy) for uid, copy in copies.items() if copy.size <= PIECE]
         for batch in _batches(small):
             for text, literal in self._ask(",".join(str(copy.sequence) for _, copy in batch), "BODY.PEEK[]"):
-                uid = _uid(text)
+                uid = read_uid(text)
                 if uid is not None and uid in copies and b"BODY[" in text.upper():
                     digest = hashlib.sha256(literal).digest()
                     read[uid] = replace(copies[uid], size=len(literal), sha256=digest)
@@ -233,7 +221,7 @@ class OpenFolder:
         digest, size = hashlib.sha256(), 0
         while True:
             answers = self._ask(str(copy.sequence), f"BODY.PEEK[]<{size}.{PIECE}>")
-            pieces = [literal for text, literal in answers if _uid(text) == uid and b"BODY[" in text.upper()]
+            pieces = [literal for text, literal in answers if read_uid(text) == uid and b"BODY[" in text.upper()]
             if not pieces:
                 return None
             digest.update(pieces[-1])
@@ -273,55 +261,3 @@ def _as_text(word: bytes | None) -> str:
 
 def _words(data: Sequence[object]) -> str:
     return " ".join(one.decode("latin-1") for one in data if isinstance(one, bytes))
-
-
-def _answers(data: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-    """Join what imaplib splits at literals: the text around the literals, and the last one."""
-    found: list[tuple[bytes, bytes]] = []
-    text, literal = b"", b""
-    for piece in data:
-        if isinstance(piece, tuple):
-            text, literal = text + piece[0] + b" ", piece[1]
-        elif isinstance(piece, bytes):
-            found.append((text + piece, literal))
-            text, literal = b"", b""
-    return found
-
-
-def _read_listed(text: bytes, literal: bytes) -> ListedFolder | None:
-    """Read one LIST answer; None: the root of a namespace, or nothing that can be read."""
-    match = _LISTED.match(text)
-    if match is None:
-        return None
-    attributes, delimiter, name = match.groups()
-    if re.fullmatch(rb"\{\d+\+?\} *", name):
-        name = literal
-    elif name.startswith(b'"'):
-        name = re.sub(rb"\\(.)", rb"\1", name.strip()[1:-1], flags=re.DOTALL)
-    elif name.strip().upper() == b"NIL":
-        return None
-    if not name:
-        return None
-    separator = delimiter.decode("latin-1") if delimiter else None
-    facts = FolderFacts(path_of(name, separator), separator, selectable=not _UNSELECTABLE.search(attributes))
-    return ListedFolder(name, facts)
-
-
-def _read_row(text: bytes) -> tuple[int, RemoteCopy] | None:
-    """Read an answer to UID FLAGS RFC822.SIZE; None: news of another kind, which have no UID or no size."""
-    flags = _FLAGS.search(text)
-    if flags is None:
-        return None
-    # a keyword may be spelled like an item
-    rest = text[: flags.start()] + text[flags.end() :]
-    uid, size, sequence = _uid(rest), re.search(rb"\bRFC822\.SIZE (\d+)", rest, re.IGNORECASE), rest.split(b" ", 1)[0]
-    if uid is None or size is None or not sequence.isdigit():
-        return None
-    words = frozenset(word.decode("utf-8", "replace") for word in flags[1].replace(b'"', b"").split())
-    recent = {word for word in words if word.lower() == "\\recent"}
-    return uid, RemoteCopy(words - recent, int(size[1]), sequence=int(sequence))
-
-
-def _uid(text: bytes) -> int | None:
-    found = re.search(rb"\bUID (\d+)", text, re.IGNORECASE)
-    return int(found[1]) if found else None

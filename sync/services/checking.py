@@ -6,11 +6,13 @@ import random
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 
 from accounts.models import Account
 from project.postgres import give_back
 from project.shards import on_shard
+from sync.checking.answers import ListedFolder
 from sync.checking.compare import compare_copies, compare_folders
 from sync.checking.derived import check_derived
 from sync.checking.log import check_log
@@ -22,7 +24,7 @@ from sync.checking.mirror import (
     mirrored_folders,
     stored_hash,
 )
-from sync.checking.remote import CouldNotLook, ListedFolder, MailboxReader, OpenFolder, ReaderLogin
+from sync.checking.remote import CouldNotLook, MailboxReader, OpenFolder, ReaderLogin
 from sync.checking.values import Difference, FolderFacts, Kind, MirroredCopy, RemoteCopy, Report
 from sync.providers.addresses import check_host
 from sync.services.foreground import mirror_now
@@ -51,17 +53,34 @@ def check_mirror(
     compared. Raises CouldNotLook and any MailError.
     """
     choose = _everything if contents else _sample(secrets.randbits(32))
-    mirror_now(account_id, tell=tell_pass)
+    mirror_now(account_id, tell=_while_mirrored(tell_pass))
     first = _look(account_id, choose, tell=tell_look)
     if not first.differences:
         return first
-    mirror_now(account_id, tell=tell_pass)
+    mirror_now(account_id, tell=_while_mirrored(tell_pass))
     second = _look(account_id, _suspects(first), tell=None)
     again = {one.key for one in second.differences}
-    first.passed = sum(one.key not in again for one in first.differences)
     suspected = {one.key for one in first.differences}
-    first.differences = [one for one in second.differences if one.key in suspected]
-    return first
+    return replace(
+        first,
+        differences=[one for one in second.differences if one.key in suspected],
+        more=first.more and second.more,
+        passed=sum(one.key not in again for one in first.differences),
+    )
+
+
+def _while_mirrored(tell: Callable[[SyncProgress], None] | None) -> Callable[[SyncProgress], None]:
+    """Stop waiting for a pass that will not come: the account was paused, or its login refused, meanwhile."""
+
+    def told(progress: SyncProgress) -> None:
+        if progress.state in ("paused", "invalid_credentials"):
+            raise CouldNotLook(
+                f"the account became {progress.state.replace('_', ' ')}; {progress.last_error}".rstrip("; ")
+            )
+        if tell is not None:
+            tell(progress)
+
+    return told
 
 
 def check_account(account_id: int, *, contents: bool) -> Report:
