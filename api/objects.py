@@ -14,7 +14,7 @@ from api import wire
 from api.wire import Wire
 from sync import blobs
 from sync.mime import html_to_text, parse_headers
-from sync.models import Body, Folder, Message, Part, Thread
+from sync.models import Folder, Message, Part, Thread
 from sync.services.progress import sync_states
 
 #: What `fields=include_basic_headers` shows.
@@ -52,12 +52,12 @@ def show_messages(messages: Sequence[Message], shape: Shape = WHOLE) -> list[Wir
     if not messages:
         return []
     ids = [one.pk for one in messages]
-    bodies = _bodies(ids) if shape.wants("body") or shape.body_text else {}
+    bodies = blobs.read_bodies(ids) if shape.wants("body") or shape.body_text else {}
     attachments = _attachments(ids) if shape.wants("attachments") else {}
     headers = _headers(messages, shape) if shape.headers and shape.wants("headers") else {}
     shown = []
     for message in messages:
-        html, text = bodies.get(message.pk, (None, None))
+        text, html = bodies.get(message.pk, (None, None))
         one = wire.message_wire(
             message, body=(text or "") if html is None else html, attachments=attachments.get(message.pk, ())
         )
@@ -67,11 +67,6 @@ def show_messages(messages: Sequence[Message], shape: Shape = WHOLE) -> list[Wir
             one["body_text"] = html_to_text(html or "") if text is None else text
         shown.append(shape.cut(one))
     return shown
-
-
-def _bodies(ids: Collection[int]) -> dict[int, tuple[str | None, str | None]]:
-    rows = Body.objects.filter(pk__in=ids).values_list("pk", "html", "text")
-    return {pk: (blobs.unpack_text(html), blobs.unpack_text(text)) for pk, html, text in rows}
 
 
 def _attachments(ids: Collection[int]) -> dict[int, list[Part]]:

@@ -217,14 +217,16 @@ class Part(models.Model):
 
 
 class Body(models.Model):
-    """The text of a message, read only when asked for: zstd frames of UTF-8, each at most 1 MB once unpacked."""
+    """The text of a message, read only when asked for: the mail's own, unaltered, each at most 1 MB once unpacked."""
 
     message = models.OneToOneField(Message, models.CASCADE, primary_key=True, related_name="body")
     account = models.ForeignKey(Account, models.CASCADE, db_index=False, db_constraint=False)
-    #: The mail's own HTML, unaltered; null: it has none.
-    html = models.BinaryField(null=True)
-    #: The mail's own plain text; null: it has none.
-    text = models.BinaryField(null=True)
+    #: One zstd frame of UTF-8: the plain text, then the HTML.
+    data = models.BinaryField()
+    #: Bytes of the plain text; null: it has none.
+    text_length = models.IntegerField(null=True)
+    #: Bytes of the HTML; null: it has none.
+    html_length = models.IntegerField(null=True)
 
     def __str__(self) -> str:
         return f"body of message {self.pk}"
@@ -251,6 +253,8 @@ class Blob(models.Model):
     sha256 = models.BinaryField(max_length=32)
     number = models.IntegerField()
     data = models.BinaryField()
+    #: Where base64 was decoded before compressing, three numbers a run (`sync.base64_runs`); null: nowhere.
+    runs = ArrayField(models.IntegerField(), null=True)
 
     def __str__(self) -> str:
         return f"{bytes(self.sha256).hex()} #{self.number}"

@@ -201,12 +201,8 @@ def _wire(addresses: Sequence[Address]) -> list[dict[str, str]]:
 
 
 def _body(account_id: int, message_id: int, parsed: ParsedMessage) -> dict[str, Any]:
-    return {
-        "message_id": message_id,
-        "account_id": account_id,
-        "html": blobs.pack_text(parsed.html),
-        "text": blobs.pack_text(parsed.text),
-    }
+    packed = blobs.pack_body(parsed.text, parsed.html)
+    return {"message_id": message_id, "account_id": account_id, **packed._asdict()}
 
 
 def _parts(account_id: int, message_id: int, parsed: ParsedMessage) -> list[dict[str, Any]]:
