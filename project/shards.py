@@ -30,6 +30,10 @@ class UnknownShard(LookupError):
     """No database is configured for this shard."""
 
 
+class NoShardAtHand(LookupError):
+    """A sharded model was used where several databases could be meant, and nothing said which."""
+
+
 def shard_of(row_id: int) -> int:
     """Return the shard (0 to 32767) that an id belongs to. Raises UnknownShard for what cannot be an id."""
     if not 0 <= row_id < 2**63:
@@ -92,7 +96,11 @@ def is_sharded(model: type[models.Model]) -> bool:
 
 
 class ShardRouter:
-    """Django's database router: control tables to `default`, everything else to its account's shard."""
+    """Django's database router: control tables to `default`, everything else to its account's shard.
+
+    That is the shard of the object at hand, else the one of `on_shard`. Where several shards are configured and neither
+    is there, it raises NoShardAtHand: the first database would answer with other people's rows, or none.
+    """
 
     def db_for_read(self, model: type[models.Model], **hints: object) -> str:
         return self._database(model, hints.get("instance"))
@@ -124,4 +132,6 @@ class ShardRouter:
             owner = getattr(instance, "account_id", None)
             if isinstance(owner, int):
                 return alias_at_hand(owner)
+        if _at_hand.get() is None and len(shards()) > 1:
+            raise NoShardAtHand(f"{model._meta.label}: which shard? Call inside on_shard(<id of the account>)")
         return alias_at_hand()

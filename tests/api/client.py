@@ -17,6 +17,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from api.openapi.document import document
+from tests.bare import bare
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Api:
         given = {"HTTP_AUTHORIZATION": f"Bearer {self.key}"} if self.key else {}
         if query:
             more["QUERY_STRING"] = query if isinstance(query, str) else encode(query)
-        return self.client.generic(method, path, **{**given, **more})
+        return bare(self.client.generic, method, path, **{**given, **more})
 
     def get(self, path: str, query: Any = None, *, status: int = 200, **more: Any) -> dict[str, Any]:
         """Get JSON."""

@@ -17,6 +17,7 @@ from accounts.changelog.recorder import lock_account
 from accounts.models import Account, Application, AuditEntry, GrantDirectory, Transaction, TransactionHead
 from project.shards import (
     MAX_SHARD,
+    NoShardAtHand,
     UnknownShard,
     alias_at_hand,
     alias_of,
@@ -29,6 +30,7 @@ from project.shards import (
 )
 from sync.models import Folder, Thread
 from tests.accounts.changelog.rows import ALIASES, kinds, make_account, make_messages
+from tests.bare import bare
 
 pytestmark = pytest.mark.django_db(databases=ALIASES)
 
@@ -102,6 +104,29 @@ def test_inside_a_shard_control_rows_still_come_from_the_first_database() -> Non
         account = make_account()
     assert (application._state.db, account._state.db) == ("default", "shard_1")
     assert not Account.objects.filter(pk=account.pk).exists()
+
+
+def test_a_sharded_model_is_not_used_before_its_shard_is_named() -> None:
+    account = account_in(1)
+    for use in (
+        Account.objects.exists,
+        Account(application_id=1, email="x").save,
+        lambda: Folder.objects.update(name="x"),
+        lambda: Transaction.objects.get_or_create(account_id=1, seq=1),
+        Thread.objects.all().delete,
+    ):
+        with pytest.raises(NoShardAtHand, match="on_shard"):
+            bare(use)
+    assert bare(Application.objects.exists) is False
+    assert bare(account.folders.exists) is False
+    assert bare(lambda: Account.objects.using("shard_1").get(pk=account.pk)) == account
+    with on_shard(account.pk):
+        assert Account.objects.get(pk=account.pk) == account
+
+
+def test_with_one_database_there_is_nothing_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "DATABASES", {"default": settings.DATABASES["default"]})
+    assert bare(Account.objects.exists) is False
 
 
 def test_blocks_nest_and_end() -> None:

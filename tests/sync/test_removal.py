@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -26,10 +25,10 @@ from sync.services.ingest import arrive, store_arrivals
 from sync.services.leases import LeaseLost, claim_folder, confirm_lease
 from sync.services.removal import delete_mail, disconnect_account, end_account, sweep_directory, sweep_removals
 from tests.api.mailbox import EPOCH, Mailroom, mail, make_mailroom
+from tests.bare import bare
 
 ALIASES = ["default", "shard_1"]
 pytestmark = pytest.mark.django_db(databases=ALIASES)
-Result = TypeVar("Result")
 
 
 @pytest.fixture
@@ -54,11 +53,6 @@ def empty_queue() -> Iterator[None]:
     yield
     with closing(Redis.from_url(settings.CELERY_BROKER_URL)) as broker:
         broker.delete("maintenance")
-
-
-def bare(call: Callable[..., Result], **arguments: Any) -> Result:
-    """Call as a worker does: no shard is at hand."""
-    return contextvars.Context().run(lambda: call(**arguments))
 
 
 def left_of(account_id: int) -> dict[str, int]:
