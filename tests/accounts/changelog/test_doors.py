@@ -18,7 +18,7 @@ from accounts.changelog.rows import Row
 from accounts.changelog.signals import account_changed
 from accounts.changelog.words import Kind, ObjectType
 from accounts.models import Account, Notice, Transaction, TransactionHead
-from project.shards import alias_at_hand
+from project.shards import alias_at_hand, on_shard
 from sync.models import Body, Folder, FolderMessage, Message, Part, Thread, ThreadKey
 from tests.accounts.changelog.rows import ALIASES, DATE, kinds, make_account, make_messages, message_row, rows_of
 
