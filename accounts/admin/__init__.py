@@ -13,3 +13,5 @@ __all__ = ["ApiKeyAdmin", "ApplicationAdmin", "AuditEntryAdmin"]
 admin.site.site_header = "Mailmirror"
 admin.site.site_title = "Mailmirror"
 admin.site.index_title = "Support"
+# where "view site" leads
+admin.site.site_url = "/docs"

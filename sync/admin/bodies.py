@@ -21,6 +21,8 @@ from sync.models import Folder, FolderMessage, Message
 HEADER_LIMIT = 65_536
 #: What a mail's HTML may do, in a frame without scripts, forms and origin: style itself, and show what it carries.
 MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+#: Stands before a mail's HTML. Links ask for a new window, which the sandbox refuses: the mail stays where it is.
+MAIL_PREAMBLE = f'<meta http-equiv="Content-Security-Policy" content="{MAIL_POLICY}"><base target="_blank">'
 #: The page around it: our own scripts and styles. What a frame holds inherits it, whatever the mail says.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
@@ -92,7 +94,7 @@ def body_page(request: HttpRequest, opened: Opened, *, message_id: int) -> HttpR
         title=message.subject or "(no subject)",
         message=message,
         text=text,
-        framed=None if html is None else f'<meta http-equiv="Content-Security-Policy" content="{MAIL_POLICY}">{html}',
+        framed=None if html is None else MAIL_PREAMBLE + html,
     )
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"

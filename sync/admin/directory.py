@@ -79,7 +79,7 @@ def owners_of(row_id: int) -> set[int]:
 class AccountAdmin(HelpfulList[GrantDirectory]):
     """Accounts are found and opened here; they are connected and removed over the API or by commands."""
 
-    list_display = ("email", "status", "provider", "application", "compared", "trouble", "shard", "created_at")
+    list_display = ("email", "status", "provider", "application", "compared", "trouble", "shard")
     list_filter = ("status", "provider", "application", ShardFilter)
     list_select_related = ("application",)
     search_fields = ("email",)

@@ -67,7 +67,8 @@ def hostile(tracker: str) -> str:
     <img src="{tracker}/pixel.png"><iframe src="{tracker}/frame"></iframe><object data="{tracker}/object"></object>
     <video src="{tracker}/video" autoplay></video><script src="{tracker}/script.js"></script>
     <script>document.body.innerHTML = 'it ran'; parent.document.title = 'taken'</script>
-    <form action="{tracker}/form"><input type="submit"></form><a id="out" href="{tracker}/link">click</a></body></html>"""
+    <form action="{tracker}/form"><input type="submit"></form>
+    <a id="out" href="{tracker}/link">click</a></body></html>"""
 
 
 def test_staff_find_an_account_open_a_message_and_see_the_audit_entry(
@@ -99,6 +100,7 @@ def test_staff_find_an_account_open_a_message_and_see_the_audit_entry(
     assert wait.until(becomes.presence_of_element_located((By.ID, "said"))).text == "Dear Bob, the mill is sold."
     # even what a reader clicks on leads nowhere
     browser.find_element(By.ID, "out").click()
+    assert browser.find_element(By.ID, "said").is_displayed()
     browser.switch_to.default_content()
     assert browser.title.startswith("The old mill")
 
