@@ -13,6 +13,7 @@ from sync.checking.values import FolderFacts, RemoteCopy
 _UNSELECTABLE = re.compile(rb"\\(noselect|nonexistent)\b", re.IGNORECASE)
 # some servers forget to escape a backslash that is their delimiter
 _LISTED = re.compile(rb'\(([^)]*)\) (?:NIL|"\\?(.)") (.*)', re.DOTALL | re.IGNORECASE)
+_CONTENT = re.compile(rb'\bBODY\[\](?:<\d+>)? (?:\{\d+\}|"((?:\\.|[^"\\])*)")', re.DOTALL | re.IGNORECASE)
 _FLAGS = re.compile(rb"\bFLAGS \(([^)]*)\)", re.IGNORECASE)
 
 
@@ -79,3 +80,11 @@ def read_uid(text: bytes) -> int | None:
     """Return the UID that an answer to FETCH names; None: it names none."""
     found = re.search(rb"\bUID (\d+)", text, re.IGNORECASE)
     return int(found[1]) if found else None
+
+
+def read_content(text: bytes, literal: bytes) -> bytes | None:
+    """Return the content in an answer to FETCH BODY[]; None: none is there, or NIL, as of a message that is gone."""
+    found = _CONTENT.search(text)
+    if found is None:
+        return None
+    return literal if found[1] is None else re.sub(rb"\\(.)", rb"\1", found[1], flags=re.DOTALL)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Literal, Self, cast
 
-from sync.checking.answers import ListedFolder, read_answers, read_listed, read_row, read_uid
+from sync.checking.answers import ListedFolder, read_answers, read_content, read_listed, read_row, read_uid
 from sync.checking.names import quoted, ref_of
 from sync.checking.values import FolderFacts, RemoteCopy
 
@@ -83,7 +83,7 @@ class MailboxReader:
                     self._imap.starttls(ssl_context=tls)
                 self._log_in()
             except BaseException:
-                self._imap.shutdown()
+                self._hang_up()
                 raise
 
     def __enter__(self) -> Self:
@@ -94,6 +94,9 @@ class MailboxReader:
     ) -> None:
         with contextlib.suppress(imaplib.IMAP4.error, OSError):
             self._imap.logout()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         with contextlib.suppress(OSError):
             self._imap.shutdown()
 
@@ -208,10 +211,9 @@ class OpenFolder:
         small = [(uid, copy) for uid, copy in copies.items() if copy.size <= PIECE]
         for batch in _batches(small):
             for text, literal in self._ask(",".join(str(copy.sequence) for _, copy in batch), "BODY.PEEK[]"):
-                uid = read_uid(text)
-                if uid is not None and uid in copies and b"BODY[" in text.upper():
-                    digest = hashlib.sha256(literal).digest()
-                    read[uid] = replace(copies[uid], size=len(literal), sha256=digest)
+                uid, content = read_uid(text), read_content(text, literal)
+                if uid is not None and uid in copies and content is not None:
+                    read[uid] = replace(copies[uid], size=len(content), sha256=hashlib.sha256(content).digest())
         for uid, copy in copies.items():
             if copy.size > PIECE and (whole := self._read_large(uid, copy)) is not None:
                 read[uid] = whole
@@ -221,12 +223,13 @@ class OpenFolder:
         digest, size = hashlib.sha256(), 0
         while True:
             answers = self._ask(str(copy.sequence), f"BODY.PEEK[]<{size}.{PIECE}>")
-            pieces = [literal for text, literal in answers if read_uid(text) == uid and b"BODY[" in text.upper()]
-            if not pieces:
+            pieces = [read_content(text, literal) for text, literal in answers if read_uid(text) == uid]
+            piece = next((one for one in pieces if one is not None), None)
+            if piece is None:
                 return None
-            digest.update(pieces[-1])
-            size += len(pieces[-1])
-            if len(pieces[-1]) < PIECE:
+            digest.update(piece)
+            size += len(piece)
+            if len(piece) < PIECE:
                 return replace(copy, size=size, sha256=digest.digest())
 
     def _ask(self, numbers: str, item: str) -> list[tuple[bytes, bytes]]:

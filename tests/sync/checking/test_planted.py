@@ -53,6 +53,7 @@ def folder_cannot_be_opened(connected: Connected) -> set[Named]:
 
 def uidvalidity_differs(connected: Connected) -> set[Named]:
     state = SyncState.objects.get(folder=connected.folder(LETTERS))
+    assert state.cursor is not None
     state.cursor["uidvalidity"] += 1
     state.save()
     return {expected(Kind.UIDVALIDITY_DIFFERS, LETTERS)}

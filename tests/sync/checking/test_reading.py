@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sync.checking.answers import read_answers, read_listed, read_row
+from sync.checking.answers import read_answers, read_content, read_listed, read_row
 from sync.checking.names import path_of, ref_of
 from sync.checking.values import RemoteCopy
 from sync.providers.imap_names import decode_name, encode_name, readable_name
@@ -19,7 +19,7 @@ def _encoded(text: str) -> bytes:
         return b""
 
 
-NAMES = st.binary(max_size=12) | st.text(max_size=8).map(_encoded)
+NAMES = st.binary(max_size=12) | st.text("aé数𝄞&-/,\0\n", max_size=8).map(_encoded)
 
 
 @given(NAMES)
@@ -96,3 +96,18 @@ def test_answers_split_at_literals_are_joined() -> None:
         (b"2 (FLAGS ())", b""),
         (b"3 (BODY[] {0}  UID 6)", b""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (b"1 (UID 5 BODY[] {3} )", b"abc"),
+        (b"1 (BODY[]<0> {3}  UID 5)", b"abc"),
+        (b'1 (UID 5 BODY[] "")', b""),
+        (rb'1 (UID 5 BODY[] "a\\\"b")', rb"a\"b"),
+        (b"1 (UID 5 BODY[] NIL)", None),
+        (b"1 (UID 5 FLAGS ())", None),
+    ],
+)
+def test_content_is_read_and_what_is_gone_has_none(text: bytes, wanted: bytes | None) -> None:
+    assert read_content(text, b"abc") == wanted
