@@ -9,60 +9,19 @@ from typing import Any
 import pytest
 
 from accounts.changelog.logged import LoggedModel
-from accounts.changelog.reader import latest, read_changes
+from accounts.changelog.reader import latest
 from accounts.changelog.recorder import lock_account
 from accounts.models import Account
 from sync.models import Folder, Message, Thread
+from tests.accounts.changelog.replaying import MODELS, replay, rows_of, snapshot
 from tests.accounts.changelog.rows import ALIASES, message_row
 
 pytestmark = pytest.mark.django_db(databases=ALIASES)
 
-#: (type, id) -> the public columns.
-Snapshot = dict[tuple[str, int], dict[str, object]]
-MODELS: tuple[type[LoggedModel], ...] = (Folder, Thread, Message)
-
-
-def rows_of(model: Any, account: Account) -> Any:
-    return model.objects.filter(account_id=account.pk).order_by("pk")
-
-
-def public_row(row: LoggedModel) -> dict[str, object]:
-    values = {name: getattr(row, name) for name in row.public_fields()}
-    return {name: bytes(value) if isinstance(value, memoryview) else value for name, value in values.items()}
-
-
-def snapshot(account: Account) -> Snapshot:
-    """Crawl the account, as a client does."""
-    found: Snapshot = {}
-    for model in MODELS:
-        for row in rows_of(model, account):
-            flag = getattr(row, row.log_type_flag) if row.log_type_flag else None
-            found[(str(row.object_type(flag).label), row.pk)] = public_row(row)
-    return found
-
-
-def replay(account: Account, before: Snapshot, place: int, limit: int) -> Snapshot:
-    """Apply the log to a snapshot as api.md 12.1 tells clients to: upsert, delete, look up the rest."""
-    now = snapshot(account)
-    result = dict(before)
-    more = True
-    while more:
-        page = read_changes(account.pk, place, limit)
-        for change in page.rows:
-            key = (change.type, change.object_id)
-            if change.type == "grant":
-                continue
-            if change.op == "deleted" or key not in now:
-                result.pop(key, None)
-            else:
-                result[key] = now[key]
-        place, more = page.last_seq, page.has_more
-    return result
-
 
 def random_write(account: Account, dice: random.Random) -> None:
     """Write once, through a door chosen by the dice."""
-    mine = {model: list(rows_of(model, account)) for model in MODELS}
+    mine = {model: list(rows_of(model, account.pk)) for model in MODELS}
 
     def some(model: type[LoggedModel]) -> list[int]:
         ids = [row.pk for row in mine[model]]
@@ -131,8 +90,8 @@ def test_a_snapshot_and_the_changes_since_make_the_tables(account: Account, seed
     dice = random.Random(seed)
     for _ in range(20):
         random_write(account, dice)
-    before, place = snapshot(account), latest(account.pk)
+    before, place = snapshot(account.pk), latest(account.pk)
     for _ in range(60):
         random_write(account, dice)
-    assert replay(account, before, place, limit=dice.randint(1, 40)) == snapshot(account)
-    assert replay(account, {}, 0, limit=500) == snapshot(account)
+    assert replay(account.pk, before, place, limit=dice.randint(1, 40)) == snapshot(account.pk)
+    assert replay(account.pk, {}, 0, limit=500) == snapshot(account.pk)
