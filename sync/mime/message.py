@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from urllib.parse import unquote
 
 from sync.mime.charsets import decode_text, find_meta_charset, one_line, storable
@@ -67,7 +68,9 @@ def _read(raw: Raw) -> ParsedMessage:
     date = parse_date(date_text) if date_text else None
     if date_text and date is None:
         defects.add("bad-date")
-    return ParsedMessage(
+    if raw.find(b"\0") >= 0:
+        defects.add("nul-bytes")
+    message = ParsedMessage(
         subject=decode_value(fields.raw("subject") or b""),
         from_=_mailboxes(fields, "from"),
         to=_mailboxes(fields, "to"),
@@ -82,8 +85,18 @@ def _read(raw: Raw) -> ParsedMessage:
         html=bodies.html,
         snippet=make_snippet(bodies.text, bodies.html),
         attachments=bodies.attachments,
-        defects=tuple(sorted(defects)),
+        defects=(),
     )
+    if _has_replacements(message):
+        defects.add("replaced-characters")
+    return replace(message, defects=tuple(sorted(defects)))
+
+
+def _has_replacements(message: ParsedMessage) -> bool:
+    """Whether something that people see holds U+FFFD: no character could be made of the bytes, or none to be stored."""
+    names = [address.name + address.email for field in (message.from_, message.to, message.cc) for address in field]
+    files = [part.filename or "" for part in message.attachments]
+    return any("\ufffd" in text for text in (message.subject, message.text or "", message.html or "", *names, *files))
 
 
 def parse_headers(raw: Raw) -> list[tuple[str, str]]:
