@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -74,13 +74,18 @@ def find_messages(place: Place, *, words: str = "", before: Position | None = No
         rows = _bounded(rows, key, before, "lt")
     ordered = rows.order_by("-date", f"-{key}").values_list("date", key)
     if not words:
-        ids = [row_id for _, row_id in ordered.distinct()[: PAGE + 1]]
-        return _page(Message.objects.filter(pk__in=ids), None)
+        # a message may have several copies in a folder; to let the database drop doubles would read the whole folder
+        places = list(ordered[: 2 * (PAGE + 1)])
+        found = _page(Message.objects.filter(pk__in={row_id for _, row_id in places}), None)
+        full = len(places) == 2 * (PAGE + 1)
+        return replace(found, next=Position(*places[-1])) if full and found.next is None else found
     end = [Position(date, row_id) for date, row_id in ordered[WINDOW - 1 : WINDOW]]
     searched = _bounded(rows, key, end[0], "gte") if end else rows
-    sender = Message.objects.annotate(sender=Cast("from_addresses", TextField()))
-    matching = sender.filter(Q(subject__icontains=words) | Q(sender__icontains=words), account_id=place.account_id)
-    return _page(matching.filter(pk__in=searched.values(key)), end[0] if end else None)
+    # of copies the messages; messages themselves are narrowed as they are, which leaves the planner nothing to guess
+    messages = searched if key == "id" else Message.objects.filter(pk__in=searched.values(key))
+    matching = messages.annotate(sender=Cast("from_addresses", TextField()))
+    wanted = Q(subject__icontains=words) | Q(sender__icontains=words)
+    return _page(matching.filter(wanted, account_id=place.account_id), end[0] if end else None)
 
 
 def _bounded(rows: QuerySet[Any], key: str, at: Position, side: str) -> QuerySet[Any]:

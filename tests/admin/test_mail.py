@@ -54,10 +54,10 @@ def test_folder_shows_its_own_messages(boss: Client, room: Mailroom, monkeypatch
     monkeypatch.setattr(finding, "PAGE", 2)
     for n in range(5):
         room.add(mail(f"{n}"), "Work" if n % 2 else "INBOX")
-    # twice in one folder, shown once
-    room.add(mail("twice"), "Work", "Work")
+    # many times in one folder, shown once
+    room.add(mail("often"), *["Work"] * 9)
     work = str(room.folder("Work").pk)
-    assert walk(boss, f"{pages_of(room)}messages/", folder=work) == ["twice", "3", "1"]
+    assert walk(boss, f"{pages_of(room)}messages/", folder=work) == ["often", "3", "1"]
 
 
 def test_thread_shows_its_own_messages(boss: Client, room: Mailroom) -> None:
