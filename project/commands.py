@@ -23,6 +23,8 @@ WITHOUT_DATABASE = frozenset(
 )
 #: Commands that run until told to stop, and do the work of the Procfile: one at a time on a DATA_DIR.
 STAYING = frozenset({"up", "demo"})
+#: The embedded servers that this process runs, for whoever stays and looks after them: none, or one set.
+SERVING: list[EmbeddedServers] = []
 #: Where the demo's own mail server is.
 LOOPBACK = "127.0.0.0/8"
 #: A wrong setting or a command line that cannot be: as argparse has it.
@@ -121,9 +123,11 @@ def serving(servers: EmbeddedServers, *, staying: bool) -> Iterator[None]:
     if servers.settle_ports():
         importlib.reload(importlib.import_module("project.settings"))
     servers.start()
+    SERVING.append(servers)
     try:
         yield
     finally:
+        SERVING.remove(servers)
         servers.stop()
         record.forget()
 

@@ -5,7 +5,9 @@ Knows nothing of Django: it runs before the settings are read, which name the po
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import subprocess
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,8 +22,15 @@ from project.env import secret
 __all__ = ["EmbeddedFault", "EmbeddedServers", "embedded_names"]
 
 
+#: Seconds until a server that died and does not start is tried again.
+RETRY_SECONDS = 2.0
+
+
 class Server(Protocol):
     """One embedded server."""
+
+    name: str
+    child: subprocess.Popen[bytes] | None
 
     def start(self) -> None:
         """Start it and wait until it answers; raises EmbeddedFault."""
@@ -50,6 +59,8 @@ class EmbeddedServers:
     #: Data need not survive a crash of the machine (tests).
     unsafe: bool = False
     started: list[Server] = field(default_factory=list)
+    #: time.monotonic() before which nothing is started again.
+    not_before: float = 0.0
 
     def settle_ports(self) -> bool:
         """Choose another port where a stranger took ours meanwhile; return whether one changed.
@@ -75,6 +86,21 @@ class EmbeddedServers:
         except BaseException:
             self.stop()
             raise
+
+    def revive(self, say: Callable[[str], object]) -> None:
+        """Start again what has died, telling of it; what does not start is tried again later.
+
+        From the main thread, which the servers must not outlive.
+        """
+        for server in self.started:
+            status = server.child and server.child.poll()
+            if (server.child is None or status is not None) and time.monotonic() >= self.not_before:
+                say(f"{server.name} ended with status {status}; starting it again")
+                try:
+                    server.start()
+                except EmbeddedFault as error:
+                    say(str(error))
+                    self.not_before = time.monotonic() + RETRY_SECONDS
 
     def stop(self) -> None:
         """Stop what was started, the last first."""

@@ -273,6 +273,8 @@ def end_server(pid: int, data: Path) -> None:
 class PostgresServer:
     """The embedded PostgreSQL of one DATA_DIR, while we run it."""
 
+    name = NAME
+
     def __init__(self, data_dir: Path, record: Record, *, unsafe: bool = False, where: Place | None = None) -> None:
         """`unsafe`: data need not survive a crash of the machine (tests). `where`: another cluster than DATA_DIR's."""
         self.data_dir = data_dir

@@ -46,6 +46,8 @@ def program() -> Path:
 class ValkeyServer:
     """The embedded Valkey of one DATA_DIR, while we run it."""
 
+    name = NAME
+
     def __init__(self, data_dir: Path, record: Record) -> None:
         self.data_dir = data_dir
         self.record = record

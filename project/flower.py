@@ -10,6 +10,8 @@ import os
 import sys
 
 from celery.bin.celery import main as celery
+from flower.views.monitor import Metrics
+from tornado.web import authenticated
 
 from project import settings
 
@@ -19,6 +21,8 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("FLOWER_")]:
         del os.environ[name]
     os.environ["FLOWER_BASIC_AUTH"] = settings.FLOWER_AUTH
+    # Flower tells these to everybody: names of workers and tasks, and how many
+    Metrics.get = authenticated(Metrics.get)
     sys.argv[:] = [
         *("celery", "--app", "celery_config", "flower", f"--port={settings.FLOWER_PORT}", f"--address={settings.HOST}"),
         f"--logging={settings.LOG_LEVEL}",

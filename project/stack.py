@@ -12,6 +12,7 @@ from types import FrameType
 
 from django.conf import settings
 
+from project.commands import SERVING
 from project.embedded import record_of
 from project.procfile import Process, environment, processes
 from project.supervision import Supervisor
@@ -69,9 +70,11 @@ class Stack:
         self.told += 1
 
     def tend(self, seconds: float = LOOK) -> None:
-        """Restart what died, then let time pass. Raises Stopped when told to stop."""
+        """Restart what died, the embedded servers first, then let time pass. Raises Stopped when told to stop."""
         deadline = time.monotonic() + seconds
         while not self.told:
+            for servers in SERVING:
+                servers.revive(self.say)
             self.supervisor.revive(self.say)
             left = deadline - time.monotonic()
             if left <= 0:

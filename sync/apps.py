@@ -8,7 +8,9 @@ class SyncConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Have /metrics tell of the mirror."""
+        """Have workers take over what their forerunners left, and /metrics tell of the mirror."""
         from sync.services import figures
+        from sync.workers import observe_workers
 
+        observe_workers()
         figures.register()

@@ -28,8 +28,8 @@ def look_at_account(*, account_id: int, **_future: object) -> None:
             return
         try:
             active = look.look_at_account(lease)
-        except LeaseLost:
-            return
+        except LeaseLost as error:
+            log.warning("lease_lost", error=str(error))
         except Transient as error:
             schedule.release_failed(lease, error, retry_after=error.retry_after)
         except NeedsOwner as error:
@@ -51,8 +51,8 @@ def sync_folder(*, folder_id: int, **_future: object) -> None:
             return
         try:
             report = folder_sync.sync_folder(lease)
-        except LeaseLost:
-            return
+        except LeaseLost as error:
+            log.warning("lease_lost", error=str(error))
         except Transient as error:
             schedule.release_failed(lease, error, retry_after=error.retry_after)
         except NeedsOwner as error:

@@ -78,7 +78,7 @@ def connect_account(*, application_id: int, request: ConnectRequest, internet: I
 
 
 def prove(request: ConnectRequest, internet: Internet | None = None) -> ConnectRequest:
-    """Return the request filled in where it leaves something open, once both logins worked; raises as connecting does."""
+    """Return the request with what it leaves open filled in, once both logins worked; raises as connecting does."""
     deadline = time.monotonic() + CONNECT_SECONDS
     give_back()
     complete = _completed(request, internet)

@@ -6,16 +6,21 @@ workers do not matter.
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Least
 
 from accounts.models import Status
+from project.postgres.away import patiently
 from sync.models import AccountSync, SyncState
 
 #: How long a lease holds unless confirmed again; a dead worker's folder is free after that.
@@ -35,6 +40,36 @@ class LeaseLost(Exception):
     """Another worker has the work, or the lease ran out: whatever was found must not be written."""
 
 
+#: Who holds the leases of this process: the first half of their tokens. Chance, until a worker has told its name.
+_holder = secrets.token_bytes(8)
+
+
+def hold_leases_as(worker: str) -> None:
+    """Let this process, a worker of that name, hold its leases as any other of that name before it and after it."""
+    global _holder
+    _holder = hashlib.sha256(f"{worker} {settings.DATA_DIR}".encode()).digest()[:8]
+
+
+def new_token() -> uuid.UUID:
+    """Return a token of this process that no lease has had."""
+    return uuid.UUID(bytes=_holder + secrets.token_bytes(8))
+
+
+def free_own_leases() -> int:
+    """Free what a worker of our name holds, in the shard at hand, and make it due; return how much that was.
+
+    For a worker that starts: it works on nothing yet. Should another of that name live, its next commit is refused.
+    """
+    low, high = (uuid.UUID(bytes=_holder + end * 8) for end in (b"\x00", b"\xff"))
+    freed = 0
+    for rows, due in ((AccountSync.objects.all(), "next_look_at"), (SyncState.objects.all(), "next_sync_at")):
+        ours = rows.filter(lease_token__gte=low, lease_token__lte=high)
+        # never where it is None: the account is paused
+        ours.exclude(**{due: None}).update(**{due: ClockTimestamp()})
+        freed += ours.update(lease_token=None, lease_until=None)
+    return freed
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to write what a look at one folder, or at one account as a whole, found."""
@@ -42,7 +77,7 @@ class Lease:
     account_id: int
     #: None: of the account as a whole.
     folder_id: int | None
-    token: uuid.UUID = field(default_factory=uuid.uuid4)
+    token: uuid.UUID = field(default_factory=new_token)
 
     @property
     def folder(self) -> int:
@@ -58,18 +93,29 @@ def _rows(account_id: int, folder_id: int | None) -> models.QuerySet[Any]:
     return SyncState.objects.filter(folder_id=folder_id)
 
 
+def progress_of(lease: Lease) -> AccountSync | SyncState | None:
+    """Return the row that the lease is of; None: it was removed."""
+    found: AccountSync | SyncState | None = _rows(lease.account_id, lease.folder_id).first()
+    return found
+
+
 def claim_folder(folder_id: int) -> Lease | None:
     """Take the lease of a folder; None: another worker has it, it is gone, or its account is not to be mirrored.
 
-    Refused while another works, the folder becomes due again soon, so that what was queued for is not lost.
+    Refused while another works, the folder becomes due again soon, so that what was queued for is not lost. Waits for a
+    database that is away, because whoever was queued is not queued again for a minute.
     """
-    account_id = SyncState.objects.filter(folder_id=folder_id).values_list("account_id", flat=True).first()
-    return None if account_id is None else _claim(Lease(account_id, folder_id))
+
+    def claim() -> Lease | None:
+        account_id = SyncState.objects.filter(folder_id=folder_id).values_list("account_id", flat=True).first()
+        return None if account_id is None else _claim(Lease(account_id, folder_id))
+
+    return patiently(claim, seconds=QUEUE_PATIENCE.total_seconds())
 
 
 def claim_account(account_id: int) -> Lease | None:
     """Take the lease of the looks at an account as a whole; None as for `claim_folder`."""
-    return _claim(Lease(account_id, None))
+    return patiently(lambda: _claim(Lease(account_id, None)), seconds=QUEUE_PATIENCE.total_seconds())
 
 
 def _claim(lease: Lease) -> Lease | None:
@@ -99,9 +145,13 @@ def confirm_lease(lease: Lease) -> None:
 
 
 def release(lease: Lease, **columns: Any) -> bool:
-    """Let the lease go, setting `columns` of its row in the same statement; False: it was lost, nothing is set."""
+    """Let the lease go, setting `columns` of its row in the same statement; False: it was lost, nothing is set.
+
+    Waits for a database that is away: the work would not be free before the lease has run out.
+    """
     ours = _rows(lease.account_id, lease.folder_id).filter(lease_token=lease.token)
-    return bool(ours.update(lease_token=None, lease_until=None, **columns))
+    let_go = partial(ours.update, lease_token=None, lease_until=None, **columns)
+    return bool(patiently(let_go, seconds=LEASE.total_seconds()))
 
 
 def _name(lease: Lease) -> str:

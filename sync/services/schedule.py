@@ -18,10 +18,11 @@ from kombu.exceptions import OperationalError
 
 from accounts.models import Status
 from celery_config import app
+from project.postgres.away import is_away, patiently
 from project.shards import on_shard
 from sync.errors import MailError
 from sync.models import AccountSync, Folder, SyncState
-from sync.services.leases import QUEUE_PATIENCE, ClockTimestamp, Lease, release
+from sync.services.leases import LEASE, QUEUE_PATIENCE, ClockTimestamp, Lease, progress_of, release
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ NET_COMPARE = timedelta(minutes=15)
 #: First wait after a failure; it doubles up to the limit.
 FIRST_BACKOFF = timedelta(seconds=10)
 LAST_BACKOFF = timedelta(hours=1)
+#: Wait after work that failed because our database was away.
+AFTER_AWAY = timedelta(seconds=1)
 #: Rows one round of beat enqueues at most, for each kind and shard.
 ROUND = 1000
 
@@ -77,8 +80,10 @@ def enqueue_accounts(account_ids: Iterable[int]) -> None:
     for account_id in account_ids:
         with on_shard(account_id):
             fresh = AccountSync.objects.filter(_unqueued(), account_id=account_id, account__status=Status.VALID)
-            if fresh.update(queued_at=ClockTimestamp()):
-                send("sync.tasks.look_at_account", f"sync.{partition(account_id)}", account_id=account_id)
+            if not fresh.update(queued_at=ClockTimestamp()):
+                continue
+            if not send("sync.tasks.look_at_account", f"sync.{partition(account_id)}", account_id=account_id):
+                AccountSync.objects.filter(account_id=account_id).update(queued_at=None)
 
 
 def enqueue_folders(folder_ids: Iterable[int]) -> None:
@@ -94,7 +99,8 @@ def enqueue_folders(folder_ids: Iterable[int]) -> None:
                 continue
             account_id, complete = SyncState.objects.values_list("account_id", "complete").get(folder_id=folder_id)
             queue = f"sync.{partition(account_id)}" if complete else f"backfill.{partition(folder_id)}"
-            send("sync.tasks.sync_folder", queue, folder_id=folder_id)
+            if not send("sync.tasks.sync_folder", queue, folder_id=folder_id):
+                SyncState.objects.filter(folder_id=folder_id).update(queued_at=None, next_sync_at=ClockTimestamp())
 
 
 def partition(number: int) -> int:
@@ -102,13 +108,20 @@ def partition(number: int) -> int:
     return int(number % settings.SYNC_PARTITIONS)
 
 
-def send(task: str, queue: str, **arguments: int) -> None:
-    """Put a task into a queue; where the broker cannot be reached, beat finds the work again."""
+def send(task: str, queue: str, **arguments: int) -> bool:
+    """Put a task into a queue; False: the broker cannot be reached, and beat finds the work again."""
     try:
         app.send_task(task, kwargs=arguments, queue=queue)
     except OperationalError as error:
-        # beat finds it due in a minute
         log.warning("broker_unreachable", task=task, error=str(error), **arguments)
+        return False
+    return True
+
+
+def forget_queued() -> None:
+    """Take whatever waits in a queue for lost, in the shard at hand: beat finds it due."""
+    AccountSync.objects.exclude(queued_at=None).update(queued_at=None)
+    SyncState.objects.exclude(queued_at=None).update(queued_at=None, next_sync_at=ClockTimestamp())
 
 
 def schedule_due_folders() -> int:
@@ -158,15 +171,15 @@ def release_failed(lease: Lease, error: Exception, *, retry_after: float | None 
 
     False: there is nothing to fail at any more, since the account or the folder was removed meanwhile.
     """
-    row: AccountSync | SyncState | None
-    if lease.folder_id is None:
-        row = AccountSync.objects.filter(account_id=lease.account_id).first()
-    else:
-        row = SyncState.objects.filter(folder_id=lease.folder_id).first()
+    row = patiently(lambda: progress_of(lease), seconds=LEASE.total_seconds())
     if row is None:
         return False
-    failures = min(row.failures + 1, 32_000)
-    wait = max(backoff(failures), timedelta(seconds=retry_after or 0))
+    if is_away(error):
+        # our own fault, and mended by now
+        failures, wait = row.failures, AFTER_AWAY
+    else:
+        failures = min(row.failures + 1, 32_000)
+        wait = max(backoff(failures), timedelta(seconds=retry_after or 0))
     column = "next_look_at" if lease.folder_id is None else "next_sync_at"
     known = isinstance(error, MailError)
     release(
