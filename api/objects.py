@@ -52,15 +52,14 @@ def show_messages(messages: Sequence[Message], shape: Shape = WHOLE) -> list[Wir
     if not messages:
         return []
     ids = [one.pk for one in messages]
-    bodies = blobs.read_bodies(ids) if shape.wants("body") or shape.body_text else {}
+    bodies = blobs.read_bodies(ids) if shape.wants("body") or shape.wants("body_pending") or shape.body_text else {}
     attachments = _attachments(ids) if shape.wants("attachments") else {}
     headers = _headers(messages, shape) if shape.headers and shape.wants("headers") else {}
     shown = []
     for message in messages:
         text, html = bodies.get(message.pk, (None, None))
-        one = wire.message_wire(
-            message, body=(text or "") if html is None else html, attachments=attachments.get(message.pk, ())
-        )
+        body = None if message.pk not in bodies else (text or "") if html is None else html
+        one = wire.message_wire(message, body=body, attachments=attachments.get(message.pk, ()))
         if shape.headers:
             one["headers"] = headers.get(bytes(message.sha256), [])
         if shape.body_text:

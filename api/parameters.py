@@ -46,11 +46,15 @@ class Parameters:
         return Parameters({**given, **self._given})
 
     def text(self, name: str) -> str | None:
-        """Return a text; None: absent or empty."""
+        """Return a text as it is, also where it is one of those words; None: absent or empty."""
         value = self._given.get(name, [""])[-1]
         if "\0" in value:
             raise BadRequest(f"{name}: holds a NUL character")
         return value or None
+
+    def word(self, name: str) -> str | None:
+        """Return a text that cannot be one of the words for nothing; None: absent or empty."""
+        return None if self._last(name) is None else self.text(name)
 
     def token(self, name: str) -> str | None:
         """Return an opaque text that we made; None: absent."""

@@ -33,8 +33,8 @@ def object_type(message: Message) -> str:
     return "draft" if message.is_draft else "message"
 
 
-def message_wire(message: Message, *, body: str = "", attachments: Sequence[Part] = ()) -> Wire:
-    """Return a message or a draft; `body`: its HTML, else its text."""
+def message_wire(message: Message, *, body: str | None = None, attachments: Sequence[Part] = ()) -> Wire:
+    """Return a message or a draft; `body`: its HTML, else its text; None: it has not arrived yet."""
     grant_id = str(message.account_id)
     return {
         "id": str(message.pk),
@@ -56,7 +56,8 @@ def message_wire(message: Message, *, body: str = "", attachments: Sequence[Part
         "folders": [str(one) for one in message.folder_ids],
         "copies": message.copies,
         "snippet": message.snippet,
-        "body": body,
+        "body": body or "",
+        "body_pending": body is None,
         "attachments": [attachment_wire(part) for part in attachments],
         "in_reply_to": message.in_reply_to or None,
         "size": message.size,
@@ -147,6 +148,7 @@ def grant_wire(account: Account, sync_state: str) -> Wire:
         "user_agent": "",
         "ip": "",
         "provider_user_id": account.email,
+        "credential_id": None,
         "created_at": seconds(account.created_at),
         "updated_at": seconds(account.updated_at),
         "sync_state": sync_state,

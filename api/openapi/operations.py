@@ -70,10 +70,21 @@ PAGE_TOKEN = query("page_token", TEXT, "The `next_cursor` of the page before; fi
 SELECT = words("select", "Top-level fields to show; `id`, `grant_id` and `object` always are.")
 
 
+_ADDRESSES = {"from": "From", "to": "To", "cc": "Cc", "bcc": "Bcc", "any_email": "any of the four"}
+_SIZE: Schema = {"type": "integer", "minimum": 0}
+SIZES = [
+    query("size_min", _SIZE, "Extension. Raw messages of at least so many bytes."),
+    query("size_max", _SIZE, "Extension. Raw messages of at most so many bytes."),
+]
+
+
 def mail_filters(after: str, before: str) -> list[OpenApiParameter]:
     """Return the filters of lists of messages, drafts and threads."""
     return [
         words("in", "Folders that hold a copy, any of them.", ID),
+        words("not_in", "Extension. Folders of which none holds a copy.", ID),
+        query("subject", TEXT, "Part of the subject, in any case; up to two characters: the beginning of a word."),
+        *(words(name, f"Emails in {field}, any of them, at most 25.") for name, field in _ADDRESSES.items()),
         query("unread", BOOLEAN, "No copy has \\Seen."),
         query("starred", BOOLEAN, "Any copy has \\Flagged."),
         query("has_attachment", BOOLEAN, "Has attachments that are not shown inside the body."),

@@ -30,6 +30,7 @@ MAX_OFFSET = 1_000_000
 LIST_PARAMETERS = [
     openapi.query("email", TEXT, "Of this address."),
     openapi.query("provider", TEXT, "Of this provider."),
+    openapi.query("ip", TEXT, "Connected from this address: none is known, so none is found."),
     openapi.query("grant_status", {"enum": list(Status.values)}, "Of this status."),
     openapi.query("since", MOMENT, "Connected then or later, in unix seconds."),
     openapi.query("before", MOMENT, "Connected earlier, in unix seconds."),
@@ -80,10 +81,13 @@ class GrantList(ApiView):
     def _narrowed(self) -> QuerySet[GrantDirectory]:
         given = self.parameters
         rows = GrantDirectory.objects.filter(application_id=self.key.application_id)
-        if (email := given.text("email")) is not None:
+        if (email := given.word("email")) is not None:
             rows = rows.filter(email=email.lower())
-        if (provider := given.text("provider")) is not None:
+        if (provider := given.word("provider")) is not None:
             rows = rows.filter(provider=provider)
+        if given.word("ip") is not None:
+            # grants are connected through the API: no address of their owner is known
+            rows = rows.none()
         if status := given.choice("grant_status", "", ("", *Status.values)):
             rows = rows.filter(status=status)
         if (since := given.moment("since")) is not None:

@@ -22,7 +22,7 @@ from sync.models import Message
 FIELDS = ("standard", "include_headers", "include_basic_headers", "include_tracking_options", "raw_mime")
 
 SHAPE = [openapi.SELECT, openapi.query("fields", {"enum": list(FIELDS), "default": "standard"}, "What to show.")]
-FILTERS = openapi.mail_filters("received_after", "received_before")
+FILTERS = [*openapi.mail_filters("received_after", "received_before"), *openapi.SIZES]
 LIST_PARAMETERS = [openapi.GRANT, *FILTERS, *SHAPE, openapi.limit(50), openapi.PAGE_TOKEN]
 MESSAGE_PARAMETERS = [openapi.GRANT, openapi.path_id("message_id", "Its id.")]
 
@@ -51,7 +51,9 @@ class MailView(GrantView):
         name = "drafts" if self.drafts else "messages"
         shape = shape_of(self.parameters)
         page = ListPage(self.account_id, name, self.parameters, filters=MESSAGE_FILTERS, limit=self.parameters.limit())
-        filters = MailFilters.of(page.parameters, after="received_after", before="received_before")
+        filters = MailFilters.of(
+            page.parameters, served=MESSAGE_FILTERS, after="received_after", before="received_before"
+        )
         found = find_messages(self.account_id, filters, drafts=self.drafts, after=page.after, limit=page.limit + 1)
         cursor = page.next_cursor(found, "date")
         if shape is None:

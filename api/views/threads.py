@@ -38,7 +38,9 @@ class ThreadList(GrantView):
         """Answer a page of threads, newest first."""
         limit = self.parameters.limit(DEFAULT_LIMIT)
         page = ListPage(self.account_id, "threads", self.parameters, filters=THREAD_FILTERS, limit=limit)
-        filters = MailFilters.of(page.parameters, after="latest_message_after", before="latest_message_before")
+        filters = MailFilters.of(
+            page.parameters, served=THREAD_FILTERS, after="latest_message_after", before="latest_message_before"
+        )
         found = find_threads(self.account_id, filters, after=page.after, limit=page.limit + 1)
         shape = Shape(selected=select_fields(self.parameters))
         cursor = page.next_cursor(found, "latest_date")

@@ -66,13 +66,14 @@ def test_a_page_costs_the_same_whatever_its_length(
     assert counts[0] == counts[1] <= most, queries
 
 
-def test_a_list_of_folders_costs_one_query_more(api: Api, room: Mailroom) -> None:
+def test_a_list_of_folders_costs_no_query_more(api: Api, room: Mailroom) -> None:
     for n in range(8):
         room.add(mail(f"{n}"), f"{n % 4}")
     api.get(room.path)
     with counted() as queries:
         api.get(f"{room.path}/messages", {"in": [folder.pk for folder in room.folders.values()]})
-    assert len(queries) <= 6
+    # places and messages are read by one statement: what is deleted in between must not end the list
+    assert len(queries) <= 5
 
 
 def test_grants_cost_the_same_however_many(api: Api, application: Application) -> None:
