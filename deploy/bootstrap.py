@@ -16,6 +16,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import FrameType
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +36,8 @@ OLDEST = (3, 11)
 KINDS = {"base": {"base", "dev"}, "dev": {"dev"}}
 #: Seconds for one answer of the index.
 PATIENCE = 60
+#: Seconds that what we run gets to end when we are told to stop.
+STOP_GRACE = 5.0
 
 
 class Impossible(Exception):
@@ -42,6 +46,7 @@ class Impossible(Exception):
 
 def main(kind: str) -> int:
     """Make the environment; return the exit status."""
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         find_python()
         wanted = digest(kind)
@@ -54,7 +59,15 @@ def main(kind: str) -> int:
     except Impossible as fault:
         say(str(fault))
         return 1
+    except KeyboardInterrupt:
+        say("stopped; the next start begins the installation anew")
+        return 128 + signal.SIGINT
     return 0
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Let SIGTERM end us as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def say(line: str) -> None:
@@ -91,8 +104,10 @@ def installed() -> str | None:
 
 def make_environment() -> None:
     """Make .venv with pip in it; one that was cut off, or is of another Python, is made anew."""
+    # pip takes a package that it was stopped in for a whole one
+    finished = installed() is not None
     STAMP.unlink(missing_ok=True)
-    if PYTHON.exists() and works("-m", "pip", "--version") and python_of_environment() == sys.version:
+    if finished and works("-m", "pip", "--version") and python_of_environment() == sys.version:
         return
     shutil.rmtree(VENV, ignore_errors=True)
     if not has_ensurepip() and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -125,9 +140,7 @@ def has_ensurepip() -> bool:
 def install_venv_package() -> None:
     """Install the package that ensurepip is in, where the distribution has one for this Python; says why not."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     say(f"installing python3-venv ({name})")
-    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
     for command in (
         [*install, "python3-venv"],
@@ -137,7 +150,27 @@ def install_venv_package() -> None:
     ):
         if has_ensurepip():
             return
-        subprocess.run(command, check=False, **quiet)  # type: ignore[call-overload]  # noqa: S603
+        run_to_the_end(command)
+
+
+def run_to_the_end(command: list[str]) -> None:
+    """Run apt-get without its messages; when we are told to stop meanwhile, we do it afterwards.
+
+    A package that is half installed would block every package to come.
+    """
+    told: list[int] = []
+    before = {
+        number: signal.signal(number, lambda heard, _frame: told.append(heard))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        subprocess.run(command, env=environment, capture_output=True, check=False, start_new_session=True)  # noqa: S603
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if told:
+        raise KeyboardInterrupt
 
 
 def install_pip() -> None:
@@ -296,9 +329,24 @@ def pip(*arguments: str) -> None:
 
 def run(command: list[str]) -> None:
     """Run a command whose messages the user sees; raises Impossible when it fails."""
-    status = subprocess.run(command, check=False).returncode  # noqa: S603
+    # in a session of its own: Ctrl-C reaches us alone, and we end it with all that it started
+    child = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+    try:
+        status = child.wait()
+    except BaseException:
+        end(child)
+        raise
     if status:
         raise Impossible(f"status {status}: {' '.join(command)}")
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a child and its session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_GRACE)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from rich import filesize
@@ -63,10 +63,20 @@ def measure() -> Measure:
     return Bar() if sys.stderr.isatty() else Lines()
 
 
-def mirrored(email: str, messages: int, threads: int, attachments: Sequence[int]) -> str:
-    """Return what was mirrored in one line; `attachments` are sizes in bytes."""
-    size = filesize.decimal(sum(attachments))
-    return f"{messages} messages in {threads} threads of {email}, {len(attachments)} attachments ({size})"
+Objects = Sequence[dict[str, Any]]
+
+
+def mirrored(email: str, messages: Objects, drafts: Objects, threads: Objects, files: Objects) -> str:
+    """Return what was mirrored in one line; `files` are the attachments of messages and drafts."""
+    size = filesize.decimal(sum(file.get("size") or 0 for file in files))
+    mail = f"{len(messages)} messages and {len(drafts)} drafts in {len(threads)} threads"
+    return f"{mail} of {email}, with {len(files)} attachments ({size})"
+
+
+def login(account: Mapping[str, Any]) -> str:
+    """Return how a mail program gets at the demo's mailbox."""
+    server = f"{account['imap_host']}:{account['imap_port']}"
+    return f"{server}, no TLS   user {account['imap_username']}, password {account['imap_password']}"
 
 
 def folder_table(folders: Iterable[dict[str, Any]]) -> Table:

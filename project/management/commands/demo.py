@@ -97,15 +97,16 @@ class Command(BaseCommand):
     def summarize(self, api: Api, grant: str, seconds: float) -> None:
         """Print what was mirrored and how to look at it."""
         messages = api.all(grant, "messages")
+        drafts = api.all(grant, "drafts")
         threads = api.all(grant, "threads")
-        attachments = [file.get("size") or 0 for message in messages for file in message.get("attachments") or []]
+        files = [file for message in [*messages, *drafts] for file in message.get("attachments") or []]
+        what = show.mirrored(OWNER_ADDRESS, messages, drafts, threads, files)
         base = settings.PUBLIC_URL
         self.stdout.write(
             "\n".join(
                 [
                     "",
-                    f"mirrored {show.mirrored(OWNER_ADDRESS, len(messages), len(threads), attachments)}, "
-                    f"in {seconds:.1f} s",
+                    f"mirrored {what}, in {seconds:.1f} s",
                     "",
                     show.render(show.folder_table(api.all(grant, "folders"))),
                     "",
@@ -114,6 +115,7 @@ class Command(BaseCommand):
                     f"grant    {grant}",
                     f"admin    {base}/admin/   user {ADMIN}, password {admin_password()}",
                     f"docs     {base}/docs",
+                    f"IMAP     {show.login(account_settings())}",
                     "",
                     "try:",
                     *(f"  {line}" for line in show.curl_lines(base, api.key, grant)),
@@ -125,10 +127,13 @@ class Command(BaseCommand):
 
     def show_arrivals(self, stack: Stack, api: Api, grant: str, since: str) -> None:
         """Tell of mail as it arrives in the mirror. Ends with Stopped."""
-        self.stdout.write(f"a new mail arrives every {NEW_MAIL_EVERY} s; Ctrl-C stops everything")
+        self.stdout.write(
+            f"a new mail arrives every {NEW_MAIL_EVERY} s, and whenever you drop an .eml file into "
+            f"{mailbox_directory() / 'INBOX'}; Ctrl-C stops everything"
+        )
         self.stdout.flush()
         while True:
-            stack.tend(1)
+            stack.tend(0.5)
             try:
                 arrived, since = api.arrivals(grant, since, wait=0)
             except (OSError, Refused):
@@ -142,17 +147,23 @@ class Command(BaseCommand):
 
 def mail_server(*, once: bool) -> Process:
     """Return the demo's mail server: the same port, password and mailbox at each start."""
-    home = settings.DATA_DIR / "demo"
+    home = mailbox_directory()
     home.mkdir(parents=True, exist_ok=True)
     password = kept_secret(secret_path(settings.DATA_DIR, "demo_mail"))
     assert password
     command = [
-        *(sys.executable, "-m", "project.demo.server", "--dir", str(home / "mailbox"), "--sample"),
+        *(sys.executable, "-m", "project.demo.server", "--dir", str(home), "--sample"),
         *("--port", str(kept_port(settings.DATA_DIR, "demo_imap")), "--user", OWNER_ADDRESS),
         *("--password-file", str(secret_path(settings.DATA_DIR, "demo_mail"))),
         *([] if once else ["--new-mail-every", str(NEW_MAIL_EVERY)]),
     ]
     return Process("demo-mail", shlex.join(command))
+
+
+def mailbox_directory() -> Path:
+    """Return where the demo's mail is: a folder a mailbox, a file a message."""
+    home: Path = settings.DATA_DIR / "demo" / "mailbox"
+    return home
 
 
 def account_settings() -> dict[str, Any]:
