@@ -90,3 +90,6 @@ class DovecotMailbox(Mailbox):
         self._leave()
         after = str(self.status(folder, "UIDVALIDITY") + 1)
         self._server.admin("mailbox", "update", "-u", self.user.username, "--uid-validity", after, folder)
+        # a session that remembers the old one is cut when it opens the folder again
+        self.close()
+        self._imap = self._log_in()

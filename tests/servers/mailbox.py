@@ -62,10 +62,14 @@ class Mailbox:
 
     def __init__(self, user: MailUser) -> None:
         self.user = user
-        self._imap = imaplib.IMAP4(user.host, user.port, timeout=TIMEOUT)
+        self._imap = self._log_in()
+
+    def _log_in(self) -> imaplib.IMAP4:
+        imap = imaplib.IMAP4(self.user.host, self.user.port, timeout=TIMEOUT)
         # imaplib writes a literal and the line end after it apart; Nagle would hold the second back for 40 ms
-        self._imap.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._expect(self._imap.login(user.username, user.password))
+        imap.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._expect(imap.login(self.user.username, self.user.password))
+        return imap
 
     def __enter__(self) -> Self:
         return self

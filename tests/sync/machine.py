@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sync import tasks
 from sync.models import Folder
 from sync.services import sessions
+from sync.services.checking import check_account
 from sync.services.foreground import mirror_now
 from tests.servers.mailbox import Refused
 from tests.servers.server import ImapServer
@@ -240,8 +241,6 @@ class MailboxMachine(RuleBasedStateMachine):
         order = [number for _, number in sorted(self.held[path].items())]
         self.tell(f"new UIDVALIDITY of {path!r}, which holds mails {order}")
         self.box.bump_uidvalidity(path)
-        # Dovecot cuts the sessions that remember the old one
-        self.connect_again()
         self.held[path] = dict(zip(self.box.uids(path), order, strict=True))
 
     # The mirror
@@ -249,7 +248,8 @@ class MailboxMachine(RuleBasedStateMachine):
     def cut(self) -> None:
         self.tell("cut every connection")
         self.server.kick(self.user)
-        self.connect_again()
+        self.box.close()
+        self.box = self.audit.box = self.server.connect(self.user)
 
     def look(self) -> None:
         self.tell("one look at the account")
@@ -269,6 +269,9 @@ class MailboxMachine(RuleBasedStateMachine):
         self.tell("mirror")
         mirror_now(self.account_id)
         self.audit.check()
+        if self.steps == STEPS:
+            # once by another reader than ours
+            assert check_account(self.account_id, contents=True).differences == []
         self.mirrored_at = self.steps
 
     # How
@@ -277,10 +280,6 @@ class MailboxMachine(RuleBasedStateMachine):
         """The mirror may have seen the server as it is."""
         there = {number for uids in self.held.values() for number in uids.values()}
         self.audit.noticed({hashlib.sha256(self.mails[number]).hexdigest() for number in there})
-
-    def connect_again(self) -> None:
-        self.box.close()
-        self.box = self.audit.box = self.server.connect(self.user)
 
     def has_children(self, path: str) -> bool:
         return any(is_below(one, path) for one in self.held if one != path)
