@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sync.checking.names import path_of
@@ -58,7 +59,7 @@ def read_listed(text: bytes, literal: bytes) -> ListedFolder | None:
 
 
 def read_row(text: bytes) -> tuple[int, RemoteCopy] | None:
-    """Read an answer to UID FLAGS RFC822.SIZE; None: news of another kind, which have no UID or no size."""
+    """Read a description of a message; None: news of another kind, which have no UID or no size."""
     flags = _FLAGS.search(text)
     if flags is None:
         return None
@@ -73,7 +74,17 @@ def read_row(text: bytes) -> tuple[int, RemoteCopy] | None:
         return None
     words = frozenset(word.decode("utf-8", "replace") for word in flags[1].replace(b'"', b"").split())
     recent = {word for word in words if word.lower() == "\\recent"}
-    return uid, RemoteCopy(words - recent, int(size[1]), sequence=int(sequence))
+    return uid, RemoteCopy(words - recent, int(size[1]), date=_read_date(rest), sequence=int(sequence))
+
+
+def _read_date(text: bytes) -> datetime | None:
+    found = re.search(rb'\bINTERNALDATE " *([^"]+)"', text, re.IGNORECASE)
+    if found is None:
+        return None
+    try:
+        return datetime.strptime(found[1].decode("ascii"), "%d-%b-%Y %H:%M:%S %z")
+    except ValueError:
+        return None
 
 
 def read_uid(text: bytes) -> int | None:

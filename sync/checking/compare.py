@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from sync.checking.values import Difference, FolderFacts, Json, Kind, MirroredCopy, RemoteCopy
 
@@ -56,12 +57,11 @@ def _compare_copy(path: str, uid: int, ours: MirroredCopy, theirs: RemoteCopy) -
 
     if comparable_flags(ours.flags) != comparable_flags(theirs.flags):
         yield difference(Kind.FLAGS_DIFFER, sorted(ours.flags), sorted(theirs.flags))
-    if theirs.sha256 == ours.sha256:
-        # a server may be wrong about the size of what it then delivers
-        return
+    if ours.date != theirs.date:
+        yield difference(Kind.DATE_DIFFERS, _moment(ours.date), _moment(theirs.date))
     if ours.size != theirs.size:
         yield difference(Kind.SIZE_DIFFERS, ours.size, theirs.size)
-    elif theirs.sha256 is not None:
+    elif theirs.sha256 is not None and theirs.sha256 != ours.sha256:
         yield difference(Kind.CONTENT_DIFFERS, ours.sha256.hex(), theirs.sha256.hex())
 
 
@@ -69,6 +69,10 @@ def comparable_flags(flags: Iterable[str]) -> frozenset[str]:
     """Flags as they are compared: system flags in any case, without \\Recent, which belongs to a session."""
     folded = {flag.lower() if flag.startswith("\\") else flag for flag in flags}
     return frozenset(folded - {"\\recent"})
+
+
+def _moment(date: datetime | None) -> Json:
+    return None if date is None else date.astimezone(UTC).isoformat()
 
 
 def _told(flags: frozenset[str], size: int) -> Json:

@@ -68,10 +68,10 @@ def folder_ids(folder_id: int) -> FolderIds:
 def mirrored_copies(folder_id: int, uids: Iterable[int]) -> dict[int, MirroredCopy]:
     """Tell the copies of a folder that have these UIDs."""
     rows = FolderMessage.objects.filter(folder_id=folder_id, remote_id__in=[str(uid) for uid in uids])
-    columns = rows.values_list("remote_id", "message_id", "flags", "message__size", "message__sha256")
+    columns = rows.values_list("remote_id", "message_id", "flags", "message__size", "message__sha256", "internal_date")
     return {
-        int(remote_id): MirroredCopy(message_id, frozenset(flags), size, bytes(sha256))
-        for remote_id, message_id, flags, size, sha256 in columns
+        int(remote_id): MirroredCopy(message_id, frozenset(flags), size, bytes(sha256), date)
+        for remote_id, message_id, flags, size, sha256, date in columns
     }
 
 

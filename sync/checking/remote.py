@@ -194,10 +194,13 @@ class OpenFolder:
     uidvalidity: int | None
 
     def slices(self) -> Iterator[dict[int, RemoteCopy]]:
-        """Describe every message, by UID, some at a time: flags and size."""
+        """Describe every message, by UID, some at a time: flags, date and size."""
         for first in range(1, self.exists + 1, SLICE):
             last = min(first + SLICE - 1, self.exists)
-            rows = self._reader.fetch(f"{first}:{last}", "(UID FLAGS RFC822.SIZE)", path=self._path)
+            rows = self._reader.fetch(f"{first}:{last}", "(UID FLAGS INTERNALDATE RFC822.SIZE)", path=self._path)
+            if not rows:
+                # an empty answer must never look like messages that are gone
+                raise CouldNotLook(f"the server does not describe messages {first} to {last} of {self._path}")
             found = {}
             for text, _ in rows:
                 row = read_row(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -25,6 +26,8 @@ class Kind(StrEnum):
     #: Two copies stand for one message of the server.
     MESSAGE_DOUBLED = "message_doubled"
     FLAGS_DIFFER = "flags_differ"
+    #: INTERNALDATE.
+    DATE_DIFFERS = "date_differs"
     SIZE_DIFFERS = "size_differs"
     CONTENT_DIFFERS = "content_differs"
 
@@ -124,6 +127,8 @@ class RemoteCopy:
     size: int
     #: Of the raw message; None: it was not read.
     sha256: bytes | None = None
+    #: INTERNALDATE; None: the server gives none.
+    date: datetime | None = None
     #: Its number in the session that read it.
     sequence: int = 0
 
@@ -136,3 +141,5 @@ class MirroredCopy:
     flags: frozenset[str]
     size: int
     sha256: bytes
+    #: INTERNALDATE; None: the server gave none.
+    date: datetime | None = None

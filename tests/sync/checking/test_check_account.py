@@ -2,12 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
+import socketserver
+import threading
+from typing import Self
+
+import pytest
+
 from accounts.changelog.reader import latest
+from accounts.models import Account
 from sync.checking.values import Kind
 from sync.models import Folder
 from sync.services.checking import SAMPLE, check_account
 from tests.sync.checking.conftest import LETTERS, WHEN, expected, mail, named, note
 from tests.sync.conftest import Connected
+
+
+class Liar(socketserver.ThreadingTCPServer):
+    """Stands between a client and a server, and adds 1 to every RFC822.SIZE it passes on."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), LyingSession)
+        self.behind = port
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class LyingSession(socketserver.BaseRequestHandler):
+    server: Liar
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.behind)) as behind:
+            threading.Thread(target=self.pass_on, args=(behind,), daemon=True).start()
+            for line in behind.makefile("rb"):
+                found = re.sub(rb"RFC822\.SIZE (\d+)", lambda size: b"RFC822.SIZE %d" % (int(size[1]) + 1), line)
+                self.request.sendall(found)
+
+    def pass_on(self, behind: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while said := self.request.recv(65536):
+                behind.sendall(said)
+            behind.shutdown(socket.SHUT_RDWR)
+
+
+on_dovecot = pytest.mark.parametrize("connected", ["dovecot"], indirect=True)
 
 
 def test_clean_mirror_has_no_difference(filled: Connected) -> None:
@@ -43,6 +91,7 @@ def test_all_that_happened_on_the_server_is_named(filled: Connected) -> None:
     assert {one[1] for one in found - news} <= {"Neu/数学 2", "Neu"}
 
 
+@on_dovecot
 def test_what_differs_is_told_from_both_sides(filled: Connected) -> None:
     one = note(filled, 1)
     filled.server.flag("INBOX", one.uid, add=["$Work"], remove=[r"\Seen"])
@@ -69,9 +118,8 @@ def test_folders_that_are_gone_or_new_are_named(filled: Connected) -> None:
     }
 
 
+@on_dovecot
 def test_excluded_folders_are_not_missed(filled: Connected) -> None:
-    from accounts.models import Account
-
     account = Account.objects.get(pk=filled.account_id)
     account.settings["exclude_folders"] = [LETTERS]
     account.save()
@@ -83,6 +131,7 @@ def test_excluded_folders_are_not_missed(filled: Connected) -> None:
     assert [(one.kind, one.folder) for one in found] == [(Kind.FOLDER_MISSING, LETTERS)]
 
 
+@on_dovecot
 def test_without_contents_a_few_of_each_folder_are_read(filled: Connected) -> None:
     for number in range(30, 30 + SAMPLE):
         filled.server.append("INBOX", mail(number), [], WHEN)
@@ -90,3 +139,14 @@ def test_without_contents_a_few_of_each_folder_are_read(filled: Connected) -> No
     report = check_account(filled.account_id, contents=False)
     assert report.differences == []
     assert (report.messages, report.contents) == (8 + SAMPLE, SAMPLE + 3)
+
+
+@on_dovecot
+def test_server_that_is_wrong_about_sizes_is_believed_by_what_it_delivers(filled: Connected) -> None:
+    account = Account.objects.get(pk=filled.account_id)
+    with Liar(filled.user.port) as liar:
+        account.settings["imap_port"] = liar.server_address[1]
+        account.save()
+        report = check_account(filled.account_id, contents=False)
+    assert report.differences == []
+    assert report.contents == 8

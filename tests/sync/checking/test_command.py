@@ -90,13 +90,14 @@ def test_difference_ends_with_status_1_and_is_told_in_json_and_in_a_line(filled:
     assert lines[-1].endswith("folders, 8 messages: 1 difference")
 
 
-def at_the_end_of_the_first_pass(act: Callable[[], Any]) -> Callable[[SyncProgress], None]:
-    """Do something between the pass and the look that follows it."""
-    waiting = [act]
+def at_the_end_of_passes(*acts: Callable[[], Any]) -> Callable[[SyncProgress], None]:
+    """Do something between a pass and the look that follows it: the first after the first pass, and so on."""
+    waiting, ended = list(acts), set[int]()
 
     def tell(progress: SyncProgress) -> None:
-        if waiting and progress.completed >= progress.requested:
-            waiting.pop()()
+        if waiting and progress.completed >= progress.requested and progress.requested not in ended:
+            ended.add(progress.requested)
+            waiting.pop(0)()
 
     return tell
 
@@ -108,17 +109,27 @@ def test_what_happens_while_it_looks_is_no_difference(filled: Connected) -> None
         filled.server.expunge("INBOX", note(filled, 1).uid)
         filled.server.create("Brand new")
 
-    report = check_mirror(filled.account_id, contents=True, tell_pass=at_the_end_of_the_first_pass(live))
+    report = check_mirror(filled.account_id, contents=True, tell_pass=at_the_end_of_passes(live))
     assert report.differences == []
     assert report.passed == 4
 
 
 def test_difference_is_reported_beside_news(filled: Connected) -> None:
     plant_flags(filled)
-    live = at_the_end_of_the_first_pass(lambda: filled.server.append("INBOX", mail(60), [], WHEN))
+    live = at_the_end_of_passes(lambda: filled.server.append("INBOX", mail(60), [], WHEN))
     report = check_mirror(filled.account_id, contents=False, tell_pass=live)
     assert [one.kind for one in report.differences] == ["flags_differ"]
     assert report.passed == 1
+
+
+def test_what_the_second_look_alone_finds_is_not_reported(filled: Connected) -> None:
+    def news(number: int) -> Callable[[], int]:
+        return lambda: filled.server.append("INBOX", mail(number), [], WHEN)
+
+    report = check_mirror(filled.account_id, contents=False, tell_pass=at_the_end_of_passes(news(70), news(71)))
+    assert report.differences == []
+    assert report.passed == 1
+    assert report.messages == 9
 
 
 def test_content_that_the_first_look_found_is_read_again_by_the_second(filled: Connected) -> None:

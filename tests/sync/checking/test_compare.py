@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +13,10 @@ from sync.checking.values import Difference, FolderFacts, Kind, MirroredCopy, Re
 FLAGS = st.frozensets(st.sampled_from([r"\Seen", r"\SEEN", r"\Flagged", r"\Recent", "$Work", "$work"]))
 HASHES = st.sampled_from([b"a", b"b"])
 SIZES = st.integers(1, 2)
+DATES = st.sampled_from([None, datetime(2024, 5, 17, tzinfo=UTC), datetime(2024, 5, 18, tzinfo=UTC)])
 UIDS = st.integers(1, 6)
-OURS = st.dictionaries(UIDS, st.builds(MirroredCopy, st.integers(1, 9), FLAGS, SIZES, HASHES))
-THEIRS = st.dictionaries(UIDS, st.builds(RemoteCopy, FLAGS, SIZES, st.none() | HASHES))
+OURS = st.dictionaries(UIDS, st.builds(MirroredCopy, st.integers(1, 9), FLAGS, SIZES, HASHES, DATES))
+THEIRS = st.dictionaries(UIDS, st.builds(RemoteCopy, FLAGS, SIZES, st.none() | HASHES, DATES))
 FACTS = st.builds(
     FolderFacts, st.sampled_from("xy"), st.sampled_from([None, "/"]), st.booleans(), st.sampled_from([None, 1, 2])
 )
@@ -46,11 +49,11 @@ def reasons(ours: MirroredCopy | None, theirs: RemoteCopy | None) -> set[Kind]:
     if ours is None or theirs is None:
         return {Kind.MESSAGE_MISSING} if theirs else {Kind.MESSAGE_EXTRA} if ours else set()
     wanted = set() if alike(ours.flags, theirs.flags) else {Kind.FLAGS_DIFFER}
-    if theirs.sha256 is None:
-        return wanted | ({Kind.SIZE_DIFFERS} if ours.size != theirs.size else set())
-    if theirs.sha256 == ours.sha256:
-        return wanted
-    return wanted | {Kind.CONTENT_DIFFERS if ours.size == theirs.size else Kind.SIZE_DIFFERS}
+    if ours.date != theirs.date:
+        wanted.add(Kind.DATE_DIFFERS)
+    if ours.size != theirs.size:
+        return wanted | {Kind.SIZE_DIFFERS}
+    return wanted | (set() if theirs.sha256 in (None, ours.sha256) else {Kind.CONTENT_DIFFERS})
 
 
 @given(OURS, THEIRS, UIDS)

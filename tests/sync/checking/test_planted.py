@@ -104,9 +104,25 @@ def flags_differ(connected: Connected) -> set[Named]:
     return {expected(Kind.FLAGS_DIFFER, "INBOX", uid=one.uid, message=one.message.pk)}
 
 
+def date_differs(connected: Connected) -> set[Named]:
+    one = note(connected, 4)
+    FolderMessage.objects.filter(pk=one.copy.pk).update(internal_date="2001-01-01T00:00Z", date="2001-01-01T00:00Z")
+    Message.objects.filter(pk=one.message.pk).update(date="2001-01-01T00:00Z")
+    Thread.objects.filter(pk=one.message.thread_id).update(
+        earliest_message_date="2001-01-01T00:00Z", subject=one.message.subject
+    )
+    return {expected(Kind.DATE_DIFFERS, "INBOX", uid=one.uid, message=one.message.pk)}
+
+
 def size_differs(connected: Connected) -> set[Named]:
     one = note(connected, 2)
     _point_elsewhere(one.message, b"Subject: another\r\n\r\n")
+    return {expected(Kind.SIZE_DIFFERS, "INBOX", uid=one.uid, message=one.message.pk)}
+
+
+def size_of_message_differs(connected: Connected) -> set[Named]:
+    one = note(connected, 2)
+    Message.objects.filter(pk=one.message.pk).update(size=one.message.size + 5)
     return {expected(Kind.SIZE_DIFFERS, "INBOX", uid=one.uid, message=one.message.pk)}
 
 
@@ -160,7 +176,9 @@ PLANTS: tuple[Plant, ...] = (
     message_of_no_uid,
     message_doubled,
     flags_differ,
+    date_differs,
     size_differs,
+    size_of_message_differs,
     content_differs,
     blob_missing,
     blob_unreadable,

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from project.demo.faults import Faults, bye, cut, garble, hang, say
+from project.demo.server import DemoServer
 from sync.checking.remote import PIECE, SLICE, CouldNotLook, MailboxReader, ReaderLogin
 from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot
@@ -119,3 +121,35 @@ def test_folder_that_is_refused_is_not_opened(server: Dovecot | Cyrus) -> None:
         box.delete("Soon gone")
         assert reader.open(listed["Soon gone"]) is None
         assert reader.open(listed["INBOX"]) is not None
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(greeting=b"HTTP/1.1 400 Bad Request\r\n"),
+        Faults(drop_after_login=True),
+        Faults(trips=(cut("LIST"),)),
+        Faults(trips=(bye("EXAMINE"),)),
+        Faults(trips=(cut("FETCH"),)),
+        Faults(trips=(hang("FETCH"),)),
+        Faults(trips=(garble("FETCH"),)),
+        Faults(trips=(say("FETCH", "NO [UNAVAILABLE] later"),)),
+        Faults(trips=(say("LIST", "NO [UNAVAILABLE] later"),)),
+    ],
+)
+def test_server_that_misbehaves_is_no_mailbox_without_messages(faults: Faults) -> None:
+    with DemoServer() as server:
+        server.append("INBOX", mail(1))
+        server.faults = faults
+        given = ReaderLogin(
+            ["127.0.0.1"], "127.0.0.1", server.port, "none", server.username, server.password, timeout=1
+        )
+        with pytest.raises(CouldNotLook):
+            read_inbox(given)
+
+
+def read_inbox(given: ReaderLogin) -> None:
+    with MailboxReader(given) as reader:
+        opened = reader.open(reader.folders()["INBOX"])
+        assert opened is not None
+        list(opened.slices())

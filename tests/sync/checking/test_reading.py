@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -75,6 +77,7 @@ def test_list_answers_are_read(text: bytes, literal: bytes, wanted: tuple[bytes,
     [
         (rb"3 (UID 7 FLAGS (\Seen $Work) RFC822.SIZE 12)", (7, {"\\Seen", "$Work"}, 12, 3)),
         (rb"3 (RFC822.SIZE 12 FLAGS () UID 7)", (7, set(), 12, 3)),
+        (rb'3 (INTERNALDATE "nonsense" RFC822.SIZE 12 FLAGS () UID 7)', (7, set(), 12, 3)),
         (rb"3 (FLAGS (\Recent UID RFC822.SIZE) UID 7 RFC822.SIZE 12)", (7, {"UID", "RFC822.SIZE"}, 12, 3)),
         (rb"3 (FLAGS (\Seen))", None),
         (rb"3 (UID 7 FLAGS (\Seen))", None),
@@ -87,6 +90,13 @@ def test_fetch_answers_are_read(text: bytes, wanted: tuple[int, set[str], int, i
     else:
         uid, flags, size, sequence = wanted
         assert read == (uid, RemoteCopy(frozenset(flags), size, sequence=sequence))
+
+
+@pytest.mark.parametrize("day", ["07", " 7", "7"])
+def test_internal_date_is_read(day: str) -> None:
+    read = read_row(f'3 (UID 7 FLAGS () INTERNALDATE "{day}-Mar-2024 22:15:01 +0130" RFC822.SIZE 12)'.encode())
+    assert read is not None
+    assert read[1].date == datetime(2024, 3, 7, 20, 45, 1, tzinfo=UTC)
 
 
 def test_answers_split_at_literals_are_joined() -> None:
