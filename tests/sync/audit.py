@@ -151,7 +151,7 @@ def check_columns(account_id: int) -> None:
         for column, value in _columns_of(message_state(facts[pk])).items():
             assert getattr(message, column) == value, f"{column} of message {pk}"
     stored = {bytes(sha256) for sha256 in Blob.objects.filter(account_id=account_id).values_list("sha256", flat=True)}
-    assert stored == {bytes(message.sha256) for message in messages.values()}, "blobs and messages differ"
+    assert stored == {bytes(one.sha256) for one in messages.values() if one.size}, "blobs and messages differ"
     _check_folders(account_id)
     _check_threads(account_id, messages)
 
