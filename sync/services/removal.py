@@ -62,11 +62,11 @@ def disconnect_account(*, account_id: int) -> None:
     _enqueue(account_id)
 
 
-def end_account(*, account_id: int) -> int:
+def end_account(*, account_id: int) -> None:
     """End an account: one `grant.deleted`, and nothing can find, read or mirror it any more; its mail is still there.
 
-    Returns how many messages are to be deleted. Raises AccountNotFound. The log outlives the account until it is
-    pruned; a worker in the middle of a slice has lost its lease, and commits nothing.
+    Quick, however large the mailbox. Raises AccountNotFound. The log outlives the account until it is pruned; a worker
+    in the middle of a slice has lost its lease, and commits nothing.
     """
     with on_shard(account_id) as alias:
         try:
@@ -74,9 +74,7 @@ def end_account(*, account_id: int) -> int:
                 _end(alias, account_id)
         except NoHead:
             raise AccountNotFound(f"no account {account_id}") from None
-        messages = Message.objects.filter(account_id=account_id).count()
     GrantDirectory.objects.filter(pk=account_id).delete()
-    return messages
 
 
 def _end(alias: str, account_id: int) -> None:
@@ -92,6 +90,12 @@ def _end(alias: str, account_id: int) -> None:
     # the doors would load and record every message first: its mail goes with the account, without a word each
     mine._raw_delete(alias)
     Removal.objects.create(account_id=account_id)
+
+
+def count_messages(*, account_id: int) -> int:
+    """Count the messages of an account, also of one that is gone: what is left to delete."""
+    with on_shard(account_id):
+        return Message.objects.filter(account_id=account_id).count()
 
 
 def delete_mail(*, account_id: int, seconds: float | None = None, tell: Tell | None = None) -> bool:

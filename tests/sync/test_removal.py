@@ -12,6 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from redis import Redis
 
 from accounts.changelog.recorder import lock_account
@@ -23,7 +24,14 @@ from sync.models import AccountSync, Blob, Folder, Message, Removal, SyncState
 from sync.services import holding, removal
 from sync.services.ingest import arrive, store_arrivals
 from sync.services.leases import LeaseLost, claim_folder, confirm_lease
-from sync.services.removal import delete_mail, disconnect_account, end_account, sweep_directory, sweep_removals
+from sync.services.removal import (
+    count_messages,
+    delete_mail,
+    disconnect_account,
+    end_account,
+    sweep_directory,
+    sweep_removals,
+)
 from tests.api.mailbox import EPOCH, Mailroom, mail, make_mailroom
 from tests.bare import bare
 
@@ -79,7 +87,8 @@ def test_a_removed_account_is_gone_at_once_and_its_mail_after_it(room: Mailroom)
     neighbour = make_mailroom(default_application(), "bob@example.org", shard=shard_of(room.id))
     neighbour.add(mail("0", References="<root@x>"))
     theirs = left_of(neighbour.id)
-    assert bare(end_account, account_id=room.id) == 12
+    bare(end_account, account_id=room.id)
+    assert bare(count_messages, account_id=room.id) == 12
     assert not GrantDirectory.objects.filter(pk=room.id).exists()
     left = left_of(room.id)
     assert left["Removal"] == 1
@@ -104,6 +113,19 @@ def test_the_mail_is_deleted_by_a_task_in_the_background(room: Mailroom) -> None
     assert left_of(room.id) == {}
     # a second of the same finds nothing
     bare(tasks.delete_mail, account_id=room.id)
+
+
+def test_an_account_ends_in_as_many_queries_however_much_mail_it_has(application: Application) -> None:
+    counts = []
+    for n in (1, 6):
+        room = make_mailroom(application, shard=1)
+        for _ in range(n):
+            room.add(mail(), *[f"{each}" for each in range(n)])
+        with CaptureQueriesContext(connections["shard_1"]) as queries:
+            bare(end_account, account_id=room.id)
+        counts.append(len(queries))
+        assert not [one["sql"] for one in queries if "sync_message" in one["sql"]]
+    assert counts[0] == counts[1] < 20
 
 
 def test_what_a_death_left_half_deleted_the_sweep_finishes(room: Mailroom, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from accounts.management.grants import add_grant_argument, find_grant
-from sync.services.removal import delete_mail, end_account
+from sync.services.removal import count_messages, delete_mail, end_account
 
 
 class Command(BaseCommand):
@@ -23,7 +23,8 @@ class Command(BaseCommand):
         """Remove it, showing how far it is; interrupted, the workers delete the rest."""
         found = find_grant(grant)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        messages = end_account(account_id=found.account_id)
+        end_account(account_id=found.account_id)
+        messages = count_messages(account_id=found.account_id)
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(found.email, total=messages)
             delete_mail(account_id=found.account_id, tell=lambda deleted: bar.advance(task, deleted))
