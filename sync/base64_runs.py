@@ -7,8 +7,10 @@ after it. What is wrapped as mailers wrap it is stored decoded; anything odd sta
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import pybase64
 
 #: Bytes that a run must have to be worth it.
 SHORTEST = 256
@@ -17,6 +19,8 @@ LONGEST_LINE = 998
 SHORTEST_LINE = 40
 #: Bytes of further headers that may stand between the word "base64" and the content.
 HEADERS = 8192
+#: Runs that may turn out to be none before the rest is left as it is: each may cost a pass over what follows.
+PATIENCE = 50
 #: How mails spell the encoding: a search for each is far cheaper than one that ignores case.
 SPELLINGS = (b"base64", b"BASE64", b"Base64")
 NEWLINE = b"\r\n"
@@ -37,20 +41,23 @@ def take_out(raw: bytes, *, continued: bool = False) -> tuple[bytes, list[Run]]:
     """
     stripped: list[bytes] = []
     runs: list[Run] = []
+    announcements = _Announcements(raw)
     at = size = 0
-    for start in _starts(raw, continued=continued):
-        end = _end(raw, start) if start >= at else 0
+    start = raw.find(NEWLINE, 0, LONGEST_LINE) + 2 if continued else announcements.next_start(0)
+    patience = PATIENCE
+    while start is not None and patience:
         width = raw.find(NEWLINE, start, start + LONGEST_LINE + 2) - start
-        if end - start < SHORTEST or width < SHORTEST_LINE or width % 4:
-            continue
-        content = _decoded(raw[start:end], width)
+        end = _end(raw, start) if width >= SHORTEST_LINE and width % 4 == 0 else start
+        content = _decoded(raw[start:end], width) if end - start >= SHORTEST else None
         if content is None:
-            continue
-        stripped += (raw[at:start], content)
-        size += start - at
-        runs.append(Run(size, len(content), width))
-        size += len(content)
-        at = end
+            patience -= end > start
+        else:
+            stripped += (raw[at:start], content)
+            size += start - at
+            runs.append(Run(size, len(content), width))
+            size += len(content)
+            at = end
+        start = announcements.next_start(max(at, start))
     if not runs:
         return raw, runs
     stripped.append(raw[at:])
@@ -70,22 +77,29 @@ def put_back(stripped: bytes, runs: Sequence[Run]) -> bytes:
     return b"".join(pieces)
 
 
-def _starts(raw: bytes, *, continued: bool) -> Iterator[int]:
-    """Where base64 may begin, ascending: after the headers that announce it, or at the first whole line."""
-    if continued and (first := raw.find(NEWLINE, 0, LONGEST_LINE)) >= 0:
-        yield first + 2
-    for hit in sorted(_hits(raw)):
-        blank = raw.find(NEWLINE * 2, hit, hit + HEADERS)
-        if blank >= 0:
-            yield blank + 4
+class _Announcements:
+    """The places of a mail that say "base64": each byte is searched once, and not what was taken out meanwhile."""
 
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._next = dict.fromkeys(SPELLINGS, -1)
 
-def _hits(raw: bytes) -> Iterator[int]:
-    for word in SPELLINGS:
-        at = raw.find(word)
-        while at >= 0:
-            yield at
-            at = raw.find(word, at + len(word))
+    def next_start(self, position: int) -> int | None:
+        """Return where the content begins that is announced next at or after `position`."""
+        while True:
+            hit = min(self._find(word, position) for word in SPELLINGS)
+            if hit == len(self._raw):
+                return None
+            blank = self._raw.find(NEWLINE * 2, hit, hit + HEADERS)
+            if blank >= 0:
+                return blank + 4
+            position = hit + 1
+
+    def _find(self, word: bytes, position: int) -> int:
+        if self._next[word] < position:
+            found = self._raw.find(word, position)
+            self._next[word] = len(self._raw) if found < 0 else found
+        return self._next[word]
 
 
 def _end(raw: bytes, start: int) -> int:
@@ -99,14 +113,20 @@ def _end(raw: bytes, start: int) -> int:
 
 
 def _decoded(text: bytes, width: int) -> bytes | None:
-    """Decode base64; None: it is not exactly what encoding gives."""
+    """Decode base64; None: it is not exactly what `_wrapped` makes of it."""
+    letters = text.translate(None, NEWLINE)
+    breaks = (len(letters) - 1) // width
+    told = (text[width :: width + 2], text[width + 1 :: width + 2])
+    if len(text) - len(letters) != 2 * breaks or told != (b"\r" * breaks, b"\n" * breaks):
+        return None
     try:
-        content = binascii.a2b_base64(text)
+        content = pybase64.b64decode(letters, validate=True)
     except binascii.Error:
         return None
-    return content if _wrapped(content, width) == text else None
+    # bits that padding leaves over may be set
+    return content if pybase64.b64encode(content) == letters else None
 
 
 def _wrapped(content: bytes, width: int) -> bytes:
-    text = binascii.b2a_base64(content, newline=False)
+    text = pybase64.b64encode(content)
     return NEWLINE.join([text[at : at + width] for at in range(0, len(text), width)])

@@ -6,6 +6,8 @@ import binascii
 import re
 from collections.abc import Iterator
 
+import pybase64
+
 from sync.mime.values import ParsedPart, Raw
 
 #: Encoded bytes taken at once.
@@ -38,7 +40,21 @@ def count_decoded(raw: Raw, start: int, end: int, encoding: str) -> int:
         return end - start
     if encoding in _UUENCODE:
         return _count_uu(raw, start, end)
-    return sum(map(len, _decode(raw, start, end, encoding)))
+    counted = _count_base64(raw, start, end) if encoding == "base64" else None
+    return sum(map(len, _decode(raw, start, end, encoding))) if counted is None else counted
+
+
+def _count_base64(raw: Raw, start: int, end: int) -> int | None:
+    """Count by the letters alone, which takes half of decoding them; None: padding stands within them."""
+    letters = 0
+    for piece in _slices(raw, start, end):
+        kept = piece.translate(None, _NOT_BASE64)
+        padding = kept.find(b"=")
+        letters += len(kept) if padding < 0 else padding
+        if padding >= 0:
+            # true padding ends the encoding, whatever follows
+            return letters * 3 // 4 if letters % 4 >= 2 else None
+    return letters * 3 // 4
 
 
 def _decode(raw: Raw, start: int, end: int, encoding: str) -> Iterator[bytes]:
@@ -69,7 +85,7 @@ def _decode_base64(raw: Raw, start: int, end: int) -> Iterator[bytes]:
             letters = letters[:padding] + letters[padding:].lstrip(b"=")
             padding = letters.find(b"=")
         whole = len(letters) - len(letters) % 4
-        yield binascii.a2b_base64(letters[:whole])
+        yield pybase64.b64decode(letters[:whole])
         rest = letters[whole:]
     yield _decode_letters(rest)
 

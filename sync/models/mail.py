@@ -104,7 +104,7 @@ class Message(LoggedModel):
     tombstone_fields: ClassVar[tuple[str, ...]] = ()
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="messages", db_index=False, db_constraint=False)
-    thread = models.ForeignKey(Thread, models.CASCADE, related_name="messages")
+    thread = models.ForeignKey(Thread, models.CASCADE, related_name="messages", db_constraint=False)
     #: Of the raw MIME: names its blob.
     sha256 = models.BinaryField(max_length=32)
     #: Bytes of the raw MIME.
@@ -169,8 +169,8 @@ class FolderMessage(models.Model):
     """A copy: one place of a message in one folder."""
 
     account = models.ForeignKey(Account, models.CASCADE, db_constraint=False)
-    folder = models.ForeignKey(Folder, models.CASCADE, related_name="copies", db_index=False)
-    message = models.ForeignKey(Message, models.CASCADE, related_name="folder_messages")
+    folder = models.ForeignKey(Folder, models.CASCADE, related_name="copies", db_index=False, db_constraint=False)
+    message = models.ForeignKey(Message, models.CASCADE, related_name="folder_messages", db_constraint=False)
     #: The provider's id within the folder: IMAP: the UID.
     remote_id = models.TextField()
     #: As the server spells them, without \\Recent, sorted.
@@ -193,7 +193,7 @@ class Part(models.Model):
     """A leaf of a message that is not its text: an attachment or an inline image. Cut out of the blob when read."""
 
     account = models.ForeignKey(Account, models.CASCADE, db_index=False, db_constraint=False)
-    message = models.ForeignKey(Message, models.CASCADE, related_name="parts")
+    message = models.ForeignKey(Message, models.CASCADE, related_name="parts", db_constraint=False)
     #: Among the parts of the message, from 0.
     position = models.IntegerField()
     content_type = models.TextField()
@@ -219,7 +219,7 @@ class Part(models.Model):
 class Body(models.Model):
     """The text of a message, read only when asked for: the mail's own, unaltered, each at most 1 MB once unpacked."""
 
-    message = models.OneToOneField(Message, models.CASCADE, primary_key=True, related_name="body")
+    message = models.OneToOneField(Message, models.CASCADE, primary_key=True, related_name="body", db_constraint=False)
     account = models.ForeignKey(Account, models.CASCADE, db_index=False, db_constraint=False)
     #: One zstd frame of UTF-8: the plain text, then the HTML.
     data = models.BinaryField()
@@ -239,7 +239,7 @@ class ThreadKey(models.Model):
     account = models.ForeignKey(Account, models.CASCADE, db_index=False, db_constraint=False)
     #: BLAKE2b-128 of the id: short, and of one length whatever a mail claims.
     key = models.BinaryField(max_length=16)
-    thread = models.ForeignKey(Thread, models.CASCADE, related_name="keys")
+    thread = models.ForeignKey(Thread, models.CASCADE, related_name="keys", db_constraint=False)
 
     def __str__(self) -> str:
         return f"{bytes(self.key).hex()} -> {self.thread_id}"
