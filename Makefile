@@ -1,8 +1,12 @@
 # Every target works from a clean checkout and is safe to repeat. Needs Python 3.11 or newer, and make.
-.PHONY: setup develop run demo test soak bench lint clean lock
+.PHONY: production setup develop run demo test soak bench lint clean lock
 PYTHON ?= python3
 MINUTES ?= 30
 RUN := .venv/bin/python
+
+# The processes alone, beside a PostgreSQL and a Redis of your own: see docs/operating.md
+production:
+	@$(PYTHON) deploy/bootstrap.py prod
 
 setup:
 	@$(PYTHON) deploy/bootstrap.py base
@@ -38,7 +42,10 @@ lint: develop
 clean:
 	@$(PYTHON) deploy/clean.py
 
-# Pins everything anew from requirements/*.in (needs uv).
-lock:
-	uv pip compile --universal --python-version 3.11 --no-header requirements/base.in -o requirements/base.txt
-	uv pip compile --universal --python-version 3.11 --no-header requirements/dev.in -o requirements/dev.txt
+# Pins everything anew from requirements/*.in; what is pinned stays unless UPGRADE=1.
+lock: develop
+	@$(RUN) -m pip install --disable-pip-version-check -qq uv
+	@for name in prod base dev; do \
+	  .venv/bin/uv pip compile -q --universal --python-version 3.11 --no-header $(if $(UPGRADE),--upgrade) \
+	    requirements/$$name.in -o requirements/$$name.txt >/dev/null || exit 1; \
+	done

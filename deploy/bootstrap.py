@@ -1,4 +1,4 @@
-"""Make .venv and install the pinned requirements: `python3 deploy/bootstrap.py base|dev`.
+"""Make .venv and install the pinned requirements: `python3 deploy/bootstrap.py prod|base|dev`.
 
 Runs on a bare machine, so it uses the standard library alone, and must at least start on an old Python to say that it
 is too old. Does nothing when what is wanted is installed already. Where ensurepip is missing (Debian and Ubuntu keep it
@@ -32,8 +32,8 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "installed"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
-#: What `requirements/NAME.txt` holds: dev holds all of base.
-KINDS = {"base": {"base", "dev"}, "dev": {"dev"}}
+#: In which installations each is: dev holds all of base, base all of prod.
+KINDS = {"prod": {"prod", "base", "dev"}, "base": {"base", "dev"}, "dev": {"dev"}}
 #: Seconds for one answer of the index.
 PATIENCE = 60
 #: Seconds that what we run gets to end when we are told to stop.

