@@ -173,8 +173,8 @@ def working_on(project: Path) -> list[str]:
 def pins(kind: str) -> dict[str, str]:
     """Return the version of each package that a file of requirements pins."""
     lines = (ROOT / "requirements" / f"{kind}.txt").read_text(encoding="utf-8").splitlines()
-    pairs = [line.partition(" ;")[0].strip().split("==") for line in lines if line[:1] not in ("#", " ", "")]
-    return {name: version for name, version in pairs}
+    pairs = [line.partition(" ;")[0].strip().partition("==") for line in lines if line[:1] not in ("#", " ", "")]
+    return {name: version for name, _, version in pairs}
 
 
 def test_each_installation_holds_the_smaller_one_with_the_same_versions() -> None:
