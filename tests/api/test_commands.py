@@ -1,4 +1,4 @@
-"""create_api_key and changes on the terminal."""
+"""Commands on the terminal, for accounts of every shard."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.keys import find_api_key
-from accounts.models import ApiKey, Application
+from accounts.models import ApiKey, Application, Credential, GrantDirectory, Status
+from accounts.secrets import seal
+from accounts.services import CREDENTIAL
+from project.shards import on_shard
 from tests.api.client import Api
 from tests.api.conftest import ALIASES
 from tests.api.mailbox import Mailroom, mail
+from tests.bare import bare
 
 pytestmark = pytest.mark.django_db(databases=ALIASES)
 
 
 def run(*arguments: str, **options: Any) -> str:
     out = StringIO()
-    call_command(*arguments, stdout=out, **options)
+    bare(call_command, *arguments, stdout=out, **options)
     return out.getvalue()
 
 
@@ -64,3 +68,25 @@ def test_changes_says_what_is_wrong_in_a_line(room: Mailroom) -> None:
         with pytest.raises(CommandError) as refused:
             run("changes", *wrong)
         assert "\n" not in str(refused.value)
+
+
+def test_an_account_is_paused_and_resumed_by_its_address(room: Mailroom) -> None:
+    run("pause_account", "Ada@example.org")
+    assert GrantDirectory.objects.get(pk=room.id).status == Status.PAUSED
+    run("resume_account", str(room.id))
+    assert GrantDirectory.objects.get(pk=room.id).status == Status.VALID
+
+
+def test_sync_status_tells_of_every_account_that_is_there(room: Mailroom, application: Application) -> None:
+    room.add(mail())
+    # connecting has named it, and has not stored it yet
+    GrantDirectory.objects.create(account_id=77_000, application=application, email="x@example.org", provider="imap")
+    (told,) = json.loads(run("sync_status", "--json"))
+    assert (told["grant_id"], told["email"], told["state"]) == (str(room.id), "ada@example.org", "idle")
+    assert "INBOX" in run("sync_status")
+
+
+def test_rotate_keys_reads_the_secrets_of_every_shard(room: Mailroom) -> None:
+    with on_shard(room.id):
+        Credential.objects.create(account_id=room.id, sealed=seal("{}", context=CREDENTIAL))
+    assert "1" in run("rotate_keys")

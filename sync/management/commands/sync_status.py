@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 from django.utils import timezone
 
-from accounts.models import GrantDirectory
+from accounts.models import Account, GrantDirectory
 from project.shards import on_shard
 from sync.services.progress import FolderProgress, SyncProgress, sync_progress
 
@@ -67,7 +67,11 @@ class Command(BaseCommand):
         told = []
         for grant in GrantDirectory.objects.select_related("application").order_by("email"):
             with on_shard(grant.account_id):
-                told.append((grant, sync_progress(grant.account_id)))
+                try:
+                    told.append((grant, sync_progress(grant.account_id)))
+                except Account.DoesNotExist:
+                    # connecting is about to store it, or removing it is about to end: neither takes long
+                    continue
         if json:
             self.stdout.write(dump([as_json(grant, progress) for grant, progress in told]))
             return
