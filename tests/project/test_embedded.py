@@ -44,6 +44,38 @@ def ask(data_dir: Path, query: str) -> object:
         connection.close()
 
 
+@pytest.mark.faults
+def test_server_that_dies_is_started_again_and_one_that_cannot_is_tried_again_later(installation: Installation) -> None:
+    servers = EmbeddedServers(installation.data_dir, ["postgres", "valkey"])
+    servers.start()
+    said: list[str] = []
+    try:
+        ask(installation.data_dir, "CREATE TABLE kept AS SELECT 7 AS seven")
+        for server in servers.started:
+            assert server.child is not None
+            server.child.kill()
+            server.child.wait()
+        with socket.socket() as stranger:
+            stranger.bind(("127.0.0.1", kept_port(installation.data_dir, "valkey")))
+            servers.revive(said.append)
+        assert ask(installation.data_dir, "SELECT seven FROM kept") == 7
+        assert said[:2] == [
+            "postgres ended with status -9; starting it again",
+            "valkey ended with status -9; starting it again",
+        ]
+        assert "Valkey does not start" in said[2]
+        servers.revive(said.append)
+        assert len(said) == 3
+        servers.not_before = 0.0
+        servers.revive(said.append)
+        assert servers.started[1].child is not None
+        assert servers.started[1].child.poll() is None
+        servers.revive(said.append)
+        assert len(said) == 4
+    finally:
+        servers.stop()
+
+
 def test_database_knows_letters_of_every_script(installation: Installation) -> None:
     servers = EmbeddedServers(installation.data_dir, ["postgres"], unsafe=True)
     servers.start()

@@ -56,6 +56,8 @@ def test_up_goes_on_where_it_was_after_every_kind_of_kill(installation: Installa
     assert metrics(installation) == 200
     assert metrics(installation, {"X-Forwarded-For": "127.0.0.1"}) == 403
     keep(installation, "kept 1")
+    postmaster = next(one for one in installation.processes() if one.cmdline()[0].endswith("/postgres"))
+    assert 0 not in postmaster.uids()
 
     refused = installation.run("up")
     assert refused.returncode == 1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -48,3 +49,19 @@ def in_thread(work: Callable[[], object]) -> None:
     thread.join()
     if raised:
         raise raised[0]
+
+
+def lost_connection() -> DatabaseError:
+    """Return what is raised when the server ends a session."""
+
+    def be_ended() -> None:
+        try:
+            ask(connections["default"], "SELECT pg_terminate_backend(pg_backend_pid())")
+        finally:
+            connections["default"].close()
+
+    try:
+        in_thread(be_ended)
+    except DatabaseError as error:
+        return error
+    raise AssertionError("the session goes on")
