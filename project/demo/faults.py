@@ -94,6 +94,8 @@ class Faults:
     omit: frozenset[str] = frozenset()
     #: Left out of FETCH answers: FLAGS, INTERNALDATE, RFC822.SIZE, UID, MODSEQ, BODY[], ...
     omit_fetched: frozenset[str] = frozenset()
+    #: Each item of a FETCH answer comes in an answer of its own, beside the UID (RFC 3501 allows it).
+    split_fetched: bool = False
     #: Each answer of a selected session is preceded by FETCH data nobody asked for.
     unsolicited_fetch: bool = False
     #: LIST says OK and names nothing.

@@ -10,6 +10,8 @@ from sync.errors import FolderGone
 #: First character of a ref whose name cannot be decoded and encoded again to the same bytes; the bytes follow,
 #: one character each. A noncharacter, which Unicode keeps for internal use, so no real name begins with it.
 VERBATIM = "\ufdd0"
+#: Stands for the byte 0 behind VERBATIM: PostgreSQL stores no NUL.
+_ZERO = "\ufdd1"
 
 _SHIFTED = re.compile(r"&([^-]*)-")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+|&")
@@ -28,16 +30,20 @@ def decode_name(name: bytes) -> str:
     try:
         decoded = _from_utf7(name.decode("ascii"))
     except ValueError:
-        return VERBATIM + name.decode("latin-1")
+        return _verbatim(name)
     if _to_utf7(decoded) != name or decoded.startswith(VERBATIM) or "\0" in decoded:
-        return VERBATIM + name.decode("latin-1")
+        return _verbatim(name)
     return decoded
+
+
+def _verbatim(name: bytes) -> str:
+    return VERBATIM + name.decode("latin-1").replace("\0", _ZERO)
 
 
 def encode_name(ref: str) -> bytes:
     """Return the bytes the server knows a mailbox by."""
     if ref.startswith(VERBATIM):
-        return ref[len(VERBATIM) :].encode("latin-1")
+        return ref[len(VERBATIM) :].replace(_ZERO, "\0").encode("latin-1")
     return _to_utf7(ref)
 
 
@@ -47,9 +53,10 @@ def readable_name(ref: str) -> str:
         return ref
     raw = encode_name(ref)
     try:
-        return _from_utf7(raw.decode("ascii"))
+        readable = _from_utf7(raw.decode("ascii"))
     except ValueError:
-        return raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+        readable = raw.decode("utf-8", "replace")
+    return readable.replace("\0", "\ufffd")
 
 
 def quote_name(ref: str) -> bytes:

@@ -103,8 +103,15 @@ def _fetch_one(session: Session, command: Command, message: Message, wanted: Seq
         items.insert(0, Item("UID"))
     shown = [item for item in dict.fromkeys(items) if item.label not in faults.omit_fetched]
     lowered = Message(message.uid, message.raw, message.flags, message.received, session.shown_modseq(message.modseq))
-    data = answer(lowered, shown, size_error=faults.literal_size_error)
-    session.out.line(b"* %d FETCH (%b)" % (view.number(message.uid), data))
+    for told in _split(shown) if faults.split_fetched else [shown]:
+        data = answer(lowered, told, size_error=faults.literal_size_error)
+        session.out.line(b"* %d FETCH (%b)" % (view.number(message.uid), data))
+
+
+def _split(items: Sequence[Item]) -> list[list[Item]]:
+    """Put each item beside the UID into an answer of its own, the last asked first."""
+    uid = [item for item in items if item.label == "UID"]
+    return [[*uid, item] for item in reversed(items) if item.label != "UID"] or [uid]
 
 
 def _modifier(session: Session, value: Value, name: str) -> int:

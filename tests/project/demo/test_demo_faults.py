@@ -134,6 +134,18 @@ def test_select_status_and_fetch_leave_things_out(server: DemoServer) -> None:
         ] == b"* 1 FETCH (UID 1 RFC822.SIZE %d)" % len(PLAIN)
 
 
+def test_each_item_comes_in_an_answer_of_its_own(server: DemoServer) -> None:
+    server.append("INBOX", PLAIN, ["\\Seen"])
+    server.faults = Faults(split_fetched=True)
+    with logged_in(server) as client:
+        client.command("SELECT INBOX")
+        assert client.command("UID FETCH 1 (FLAGS RFC822.SIZE)") == [
+            b"* 1 FETCH (UID 1 RFC822.SIZE %d)" % len(PLAIN),
+            b"* 1 FETCH (UID 1 FLAGS (\\Seen))",
+            b"OK UID FETCH completed",
+        ]
+
+
 def test_fetch_data_nobody_asked_for(server: DemoServer) -> None:
     server.append("INBOX", letter(1), ["\\Seen"])
     server.append("INBOX", letter(2))
