@@ -65,8 +65,13 @@ def execute(arguments: Sequence[str]) -> int:
 
     try:
         execute_from_command_line(list(arguments))
+        sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        # whoever reads our output, `head` perhaps, has enough; nor is there anybody for what is still in the buffer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 0
 
 

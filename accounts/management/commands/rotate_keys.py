@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from django.core.management import BaseCommand
+from django.core.management import BaseCommand, CommandError
 
+from accounts.secrets import UnknownKey
 from accounts.services import reseal_credentials
 from project.shards import on_shard, shards
 
@@ -18,6 +19,9 @@ class Command(BaseCommand):
         read = changed = 0
         for shard in shards():
             with on_shard(shard=shard):
-                more_read, more_changed = reseal_credentials()
+                try:
+                    more_read, more_changed = reseal_credentials()
+                except UnknownKey as error:
+                    raise CommandError(str(error)) from error
                 read, changed = read + more_read, changed + more_changed
         self.stdout.write(f"{read} secrets read, {changed} sealed with the first key")
