@@ -173,9 +173,12 @@ def test_wrong_place_of_a_folder_is_named(room: Mailroom) -> None:
 
 
 def test_other_accounts_do_not_matter(room: Mailroom) -> None:
-    other = make_mailroom(default_application(), "bo@example.org", shard=0)
+    other = make_mailroom(default_application(), "bo@example.org", shard=1)
     other.add(mail("one"))
     with on_shard(other.id):
         plant(Message.objects.filter(account_id=other.id), copies=5)
+        plant(Thread.objects.filter(account_id=other.id), starred=True)
+        plant(Folder.objects.filter(account_id=other.id), total_count=5)
         Blob.objects.create(account_id=other.id, sha256=b"\1" * 32, number=0, data=b"")
+        assert len(found(other)) == 4
     assert found(room) == []

@@ -153,3 +153,13 @@ def read_inbox(given: ReaderLogin) -> None:
         opened = reader.open(reader.folders()["INBOX"])
         assert opened is not None
         list(opened.slices())
+
+
+def test_server_that_repeats_the_password_is_not_quoted_with_it() -> None:
+    with DemoServer() as server:
+        answer = f"NO {server.password} is wrong"
+        server.faults = Faults(trips=(say("LOGIN", answer), say("AUTHENTICATE", answer)))
+        given = ReaderLogin(["127.0.0.1"], "127.0.0.1", server.port, "none", server.username, server.password)
+        with pytest.raises(CouldNotLook, match=r"\*\*\* is wrong") as refused:
+            read_inbox(given)
+    assert server.password not in str(refused.value)
