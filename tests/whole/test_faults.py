@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.server("dovecot"), pytest.mark.tim
 MESSAGES = 1500
 FOLDERS = ("INBOX", "Archive", "Archive/2025", "Lists", "Sent", "Été")
 #: Seconds that a message may take to be in the API once whatever was killed is back, on a busy machine.
-SECONDS = 15.0
+SECONDS = 20.0
 #: Seconds for the rest of a first mirror.
 PATIENCE = 60.0
 #: In `make test`.
@@ -210,9 +211,12 @@ def another_worker(whole: Whole) -> Iterator[None]:
     """Run one more sync worker on all queues, as on another host."""
     command = [sys.executable, "-m", "project.worker", "sync", "worker-elsewhere"]
     environment = {**whole.installation.environment, "CELERY_SKIP_CHECKS": "1"}
+    began = len(whole.installation.log())
     with (whole.installation.data_dir.parent / "up.log").open("ab") as log:
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
+        ready = f"worker-elsewhere@{socket.gethostname()} ready"
+        assert wait_until(lambda: ready in whole.installation.log()[began:], PATIENCE)
         yield
     finally:
         worker.send_signal(signal.SIGTERM)
