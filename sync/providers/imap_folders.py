@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from sync.errors import FolderGone, ServerMisbehaved
 from sync.providers.base import FolderListing, FolderStatus, RemoteFolder, Role
-from sync.providers.imap_names import decode_name, quote_name, readable_name
+from sync.providers.imap_names import decode_name, is_sendable, quote_name, readable_name
 from sync.providers.imap_parse import Atom, Garbled, Pieces, number, pairs, parse_values
 from sync.providers.imap_refusals import refusal
 from sync.providers.imap_roles import fold, guess_roles, told_role
@@ -238,7 +238,7 @@ def _read_folder(pieces: Pieces) -> RemoteFolder | None:
         delimiter=separator,
         attributes=spelled,
         role=None,
-        selectable=not _UNSELECTABLE & {one.lower() for one in spelled},
+        selectable=is_sendable(ref) and not _UNSELECTABLE & {one.lower() for one in spelled},
     )
 
 

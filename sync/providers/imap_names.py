@@ -59,6 +59,11 @@ def readable_name(ref: str) -> str:
     return readable.replace("\0", "\ufffd")
 
 
+def is_sendable(ref: str) -> bool:
+    """False for a name that no command can carry: it holds a line break or NUL, which came in a literal."""
+    return not _UNSENDABLE.search(encode_name(ref))
+
+
 def quote_name(ref: str) -> bytes:
     """Return the mailbox name as a quoted string for a command.
 

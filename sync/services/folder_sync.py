@@ -69,12 +69,12 @@ def sync_folder(lease: Lease) -> FolderReport:
             _reattach(lease, remote, folder, delta)
         plan = plan_folder(_held_copies(lease.folder, delta), delta)
         _commit_known(lease, plan, delta)
-        arrived, left = _bring_in(lease, remote, folder, plan.new, until)
+        arrived, withheld, left = _bring_in(lease, remote, folder, plan.new, until)
         more = left or delta.more
         provable = bool(delta.cursor) and remote.unchanged(delta.cursor, _as_status(delta.cursor))
     if not more:
-        _commit_compared(lease, asked=asked, began=began)
-    return FolderReport(arrived, len(plan.flags), len(plan.vanished), more=more, provable=provable)
+        _commit_compared(lease, asked=asked, began=began, complete=not withheld)
+    return FolderReport(arrived, len(plan.flags), len(plan.vanished), more=more, provable=provable and not withheld)
 
 
 def _suddenly_empty(state: SyncState, delta: FolderDelta) -> bool:
@@ -164,19 +164,25 @@ def _recognised(one: Fingerprint, message_id: int) -> Arrival:
     return Arrival(one.remote_id, one.flags, one.internal_date, message_id=message_id)
 
 
-def _bring_in(lease: Lease, remote: MailSession, folder: Folder, new: Sequence[str], until: float) -> tuple[int, bool]:
-    """Bring new messages in, newest first, until the slice's time is up; return how many, and whether some are left."""
+def _bring_in(
+    lease: Lease, remote: MailSession, folder: Folder, new: Sequence[str], until: float
+) -> tuple[int, int, bool]:
+    """Bring new messages in, newest first, until the slice's time is up.
+
+    Returns how many came, how many the server did not give (gone meanwhile, or it cannot read them), and whether some
+    are left.
+    """
     arrived, at, count = 0, 0, FIRST_FETCH
     new = _attach_held(lease, remote, folder, new)
     while at < len(new):
         if arrived and time.monotonic() > until:
-            return arrived, True
+            return arrived, at - arrived, True
         ids = new[at : at + count]
         for batch in _batches(remote.fetch(folder.ref, ids)):
             arrived += len(batch)
             _store(lease, batch)
         at, count = at + len(ids), FETCH
-    return arrived, False
+    return arrived, at - arrived, False
 
 
 def _attach_held(lease: Lease, remote: MailSession, folder: Folder, new: Sequence[str]) -> Sequence[str]:
@@ -206,13 +212,19 @@ def _batches(messages: Iterator[RemoteMessage]) -> Iterator[list[Arrival]]:
     batch: list[Arrival] = []
     size = 0
     give_back()
-    for message in messages:
-        batch.append(arrive(message))
-        size += message.size
-        if len(batch) >= FETCH or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-            give_back()
+    try:
+        for message in messages:
+            batch.append(arrive(message))
+            size += message.size
+            if len(batch) >= FETCH or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+                give_back()
+    except BaseException:
+        # what came before the connection broke lies in temporary files
+        for one in batch:
+            one.discard()
+        raise
     if batch:
         yield batch
 
@@ -228,12 +240,15 @@ def _store(lease: Lease, batch: list[Arrival]) -> None:
             one.discard()
 
 
-def _commit_compared(lease: Lease, *, asked: int, began: datetime) -> None:
-    """Nothing is missing any more: the comparison that began after request `asked` is complete."""
+def _commit_compared(lease: Lease, *, asked: int, began: datetime, complete: bool) -> None:
+    """All that the server gives is here: the comparison that began after request `asked` is done.
+
+    Not `complete`: it names messages that it did not give. They are asked for again at the next comparison.
+    """
     with lock_account(lease.account_id):
         confirm_lease(lease)
         mine = SyncState.objects.filter(folder_id=lease.folder)
-        mine.update(complete=True, looked=asked, looked_at=began)
+        mine.update(complete=complete, looked=asked, looked_at=began)
 
 
 def _as_status(cursor: dict[str, Any]) -> FolderStatus:

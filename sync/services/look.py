@@ -100,4 +100,8 @@ def _worth_comparing(one: SyncState, told: FolderStatus, *, request: int, began:
         return True
     if one.lease_until is not None and one.lease_until > began:
         return False
+    withheld = not one.complete and one.looked_at is not None and not one.failures
+    if withheld and one.status == asdict(told):
+        # messages that the server names and does not give are asked for at the regular comparison, not at every look
+        return False
     return told.highestmodseq is not None or one.status != asdict(told)

@@ -31,6 +31,9 @@ PASS_AFTER = 25
 
 NAMES = ("Kunden", "Süd & Nord", "日本語", "Été 2024", "a (b)", "Z")
 FLAGS = (r"\Seen", r"\Flagged", r"\Answered", r"\Draft", r"\Deleted", "$Forwarded", "Work", "NonJunk")
+#: Cyrus deletes no folder that has others below it, Dovecot does; and Dovecot at times cannot copy into a folder of a
+#: name that was deleted and created anew a moment ago.
+REFUSALS = ("[HASCHILDREN]", "Mailbox was deleted under us")
 #: Methods of MailboxMachine, and how often each is chosen beside the others.
 DEEDS = {
     "append": 8,
@@ -93,8 +96,7 @@ class MailboxMachine(RuleBasedStateMachine):
         try:
             getattr(self, deed)()
         except Refused as refused:
-            # Cyrus deletes no folder that has others below it; Dovecot does
-            if "[HASCHILDREN]" not in str(refused):
+            if not any(words in str(refused) for words in REFUSALS):
                 raise
             self.tell("refused")
 
