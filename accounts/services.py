@@ -29,7 +29,7 @@ class AccountNotFound(LookupError):
 
 
 class AccountChanged(RuntimeError):
-    """The settings of the account are not any more what they were when the caller read them."""
+    """Another changed the account since the caller read it: read it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def store_account(new: NewAccount) -> int:
     """Store a proven account, or new credentials of one already connected; return its id.
 
     The same email in the same application is the same account: it becomes valid again and keeps its mail. Raises
-    AccountNotFound where others connect and remove the same address at this very moment, again and again.
+    AccountChanged where others connect and remove the same address at this very moment, again and again.
     """
     for _ in range(TRIES):
         grant = _claim_address(new)
@@ -67,7 +67,7 @@ def store_account(new: NewAccount) -> int:
         if stale:
             # an account that is gone has left its place in the directory for a moment
             GrantDirectory.objects.filter(pk=grant.pk).delete()
-    raise AccountNotFound(f"{new.email} is being removed at this moment: connect it again")
+    raise AccountChanged(f"{new.email} is being connected and removed by others at this moment; try again")
 
 
 def _claim_address(new: NewAccount) -> GrantDirectory:

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +14,8 @@ from nylas import Client
 from nylas.models.errors import NylasApiError
 
 from accounts.models import Application
+from project.shards import on_shard
+from sync.models import AccountSync
 from tests.api.conftest import ALIASES
 from tests.api.mailbox import EPOCH, Mailroom, mail, make_mailroom
 from tests.servers.dovecot import Dovecot
@@ -126,6 +129,20 @@ def test_a_request_with_a_name_is_done_once(sdk: Client, dovecot: Dovecot) -> No
     with pytest.raises(NylasApiError) as other:
         sdk.auth.custom_authentication({**body, "state": "x"}, overrides=named)
     assert (other.value.type, other.value.status_code) == ("api.invalid_idempotent_request", 409)
+
+
+def test_many_who_ask_with_one_name_at_once_are_answered_by_one_pass(served: str, key: str, room: Mailroom) -> None:
+    def ask(_number: int) -> tuple[int, str | int]:
+        response, body = raw_call(served, "POST", f"{room.path}/sync", key, headers={"Idempotency-Key": "at once"})
+        answer = json.loads(body)
+        return response.status, answer["error"]["type"] if "error" in answer else answer["data"]["requested"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(ask, range(24)))
+    assert (202, 1) in answers
+    assert answers <= {(202, 1), (409, "api.concurrent_idempotent_request")}
+    with on_shard(room.id):
+        assert AccountSync.objects.get(pk=room.id).requested == 1
 
 
 def test_errors_reach_the_sdk_as_they_are(sdk: Client, served: str, room: Mailroom) -> None:

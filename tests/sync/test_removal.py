@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -16,11 +20,12 @@ from django.test.utils import CaptureQueriesContext
 from redis import Redis
 
 from accounts.changelog.recorder import lock_account
+from accounts.changelog.rows import bulk_insert
 from accounts.models import Account, Application, Credential, GrantDirectory, Transaction
 from accounts.services import AccountNotFound, NewAccount, default_application, store_account
 from project.shards import on_shard, shard_of
 from sync import tasks
-from sync.models import AccountSync, Blob, Folder, Message, Removal, SyncState
+from sync.models import AccountSync, Blob, Folder, FolderMessage, Message, Removal, SyncState, Thread
 from sync.services import holding, removal
 from sync.services.ingest import arrive, store_arrivals
 from sync.services.leases import LeaseLost, claim_folder, confirm_lease
@@ -32,6 +37,8 @@ from sync.services.removal import (
     sweep_directory,
     sweep_removals,
 )
+from tests.accounts.changelog.rows import message_row
+from tests.api.conftest import database_url
 from tests.api.mailbox import EPOCH, Mailroom, mail, make_mailroom
 from tests.bare import bare
 
@@ -305,3 +312,51 @@ def arrive_raw(raw: bytes) -> Any:
     from sync.providers.base import RemoteMessage
 
     return arrive(RemoteMessage("1", frozenset(), EPOCH, len(raw), raw))
+
+
+def fill(room: Mailroom, messages: int) -> None:
+    """Store many messages at once, in one folder."""
+    folder = room.folder("Many").pk
+    with on_shard(room.id), lock_account(room.id):
+        threads = Thread.objects.bulk_insert([{"account_id": room.id} for _ in range(messages)])
+        rows = [message_row(room.id, thread, n, folder_ids=[folder], date=EPOCH) for n, thread in enumerate(threads)]
+        ids = Message.objects.bulk_insert(rows)
+        copies = [
+            {"account_id": room.id, "folder_id": folder, "message_id": pk, "remote_id": str(pk), "date": EPOCH}
+            for pk in ids
+        ]
+        bulk_insert(FolderMessage, copies)
+
+
+@pytest.mark.faults
+@pytest.mark.django_db(transaction=True, databases=ALIASES)
+def test_a_command_that_is_killed_leaves_the_rest_to_the_sweep(application: Application) -> None:
+    room = make_mailroom(application, shard=1)
+    fill(room, 8000)
+    environment = os.environ | {
+        "DATABASE_URL": database_url("default"),
+        "SHARD_1_URL": database_url("shard_1"),
+        "REDIS_URL": settings.REDIS_URL,
+        "SECRET_KEY": settings.SECRET_KEY,
+        "ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
+        "FLOWER_AUTH": settings.FLOWER_AUTH,
+    }
+    line = [sys.executable, "manage.py", "disconnect_account", str(room.id)]
+    command = subprocess.Popen(line, cwd=settings.BASE_DIR, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while count_messages(account_id=room.id) == 8000 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    command.kill()
+    command.wait()
+    left = left_of(room.id)
+    assert 0 < left["Message"] < 8000
+    assert left["Removal"] == 1
+    assert "Account" not in left
+    assert not GrantDirectory.objects.exists()
+    with on_shard(room.id):
+        Removal.objects.update(worked_at=EPOCH)
+        assert sweep_removals() == 1
+    while not bare(removal.delete_some_mail, account_id=room.id):
+        pass
+    assert left_of(room.id) == {}
+    assert log_of(room.id)[-1][:2] == (8, 3)
