@@ -32,6 +32,8 @@ def main() -> int:
         remove_ours(data_dir)
     for name in CACHES:
         remove(ROOT / name)
+    for compiled in list(ROOT.rglob("__pycache__")):
+        remove(compiled)
     return 0
 
 
@@ -62,7 +64,18 @@ def remove_outside(data_dir: Path) -> None:
 def remove_ours(data_dir: Path) -> None:
     """Remove what we made in a directory that somebody named."""
     remove_outside(data_dir)
-    for name in ("postgres", "valkey", "secrets", "lock", "logs", "metrics", "demo", "servers", "ports.json"):
+    for name in (
+        "postgres",
+        "valkey",
+        "secrets",
+        "lock",
+        "logs",
+        "metrics",
+        "demo",
+        "profiles",
+        "servers",
+        "ports.json",
+    ):
         remove(data_dir / name)
     for schedule in data_dir.glob("celerybeat-schedule*"):
         remove(schedule)
