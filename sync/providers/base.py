@@ -6,7 +6,7 @@ Sessions of all providers are checked by one contract suite, `tests/sync/provide
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -168,9 +168,30 @@ class MailSession(Protocol):
         """Log out, quietly. Raises nothing; the session may be dead already."""
 
 
-@runtime_checkable
-class CanWait(Protocol):
-    """A session that can hear of changes without asking (IDLE, NOTIFY)."""
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a standing connection heard; false when it heard nothing."""
 
-    def wait(self, ref: str, *, timeout: float) -> bool:
-        """Wait until the folder differs, at most `timeout` seconds; True when it does."""
+    #: Folders that differ from what was heard before.
+    folders: frozenset[str] = frozenset()
+    #: Folders were made, renamed or removed, or nobody knows: all of them are to be looked at.
+    listing: bool = False
+
+    def __bool__(self) -> bool:
+        return self.listing or bool(self.folders)
+
+
+@runtime_checkable
+class CanWatch(Protocol):
+    """A session that can hear of changes without asking, on a connection that stands (IDLE, NOTIFY)."""
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether the session hears of every folder at once, not of the inbox alone; known once it has listened."""
+
+    def watch(self, *, seconds: float) -> Generator[News, None, None]:
+        """Listen for `seconds` and yield what is heard, at once; a first `watch` begins with news of everything.
+
+        What happened since the last `watch` of this session, and to folders that the server tells nothing of by
+        itself, is asked for when listening begins, and every half minute. May be closed early.
+        """

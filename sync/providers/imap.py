@@ -6,11 +6,20 @@ Folders are opened read-only (EXAMINE) and bodies read with BODY.PEEK: mirroring
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 
-from sync.errors import FolderGone, MailError, Transient
-from sync.providers.base import Cursor, Fingerprint, FolderDelta, FolderListing, FolderStatus, Login, RemoteMessage
+from sync.errors import FolderGone, MailError, ServerMisbehaved, Transient
+from sync.providers.base import (
+    Cursor,
+    Fingerprint,
+    FolderDelta,
+    FolderListing,
+    FolderStatus,
+    Login,
+    News,
+    RemoteMessage,
+)
 from sync.providers.imap_changes import Selected, find_changes, is_unchanged, read_selected
 from sync.providers.imap_connect import connect as open_wire
 from sync.providers.imap_fetch import fetch_fingerprints, fetch_messages
@@ -18,22 +27,18 @@ from sync.providers.imap_folders import MailboxIds, Namespaces, ask_status, is_l
 from sync.providers.imap_names import quote_name
 from sync.providers.imap_parse import response_code
 from sync.providers.imap_refusals import refusal
+from sync.providers.imap_watch import INBOX, Watch
 from sync.providers.imap_wire import Answer, ImapWire
 
 #: What we use of what servers offer.
 USED = frozenset(
-    {"CONDSTORE", "ENABLE", "ESEARCH", "ID", "IDLE", "LIST-EXTENDED", "LIST-STATUS", "NAMESPACE", "OBJECTID"}
+    {"CONDSTORE", "ENABLE", "ESEARCH", "ID", "IDLE", "LIST-EXTENDED", "LIST-STATUS", "NAMESPACE", "NOTIFY", "OBJECTID"}
     | {"SPECIAL-USE", "UNSELECT"}
 )
-#: RFC 2177: a server may log out who idles for half an hour.
-MOST_IDLE = 28 * 60.0
-#: Seconds between two looks at the folder where the server has no IDLE.
-POLL_SECONDS = 5.0
 #: Seconds a server may take to say goodbye.
 GOODBYE_SECONDS = 2.0
 
 _IDENTITY = b'ID ("name" "Mailmirror")'
-_NEWS = (b" EXISTS", b" EXPUNGE", b" FETCH ", b"VANISHED ")
 
 
 def connect(login: Login) -> ImapSession:
@@ -47,7 +52,7 @@ def connect(login: Login) -> ImapSession:
 
 
 class ImapSession:
-    """One login to one mailbox; see `MailSession` and `CanWait`."""
+    """One login to one mailbox; see `MailSession` and `CanWatch`."""
 
     def __init__(self, wire: ImapWire, offered: frozenset[str]) -> None:
         #: Capabilities the server offers and we use, upper case.
@@ -57,6 +62,7 @@ class ImapSession:
         #: ref -> the folder as we last saw it, to notice what happened while another one was open.
         self._known: dict[str, Selected] = {}
         self._mailbox_ids = MailboxIds()
+        self._watch: Watch | None = None
         self._namespaces = self._introduce()
 
     def _introduce(self) -> Namespaces:
@@ -106,18 +112,27 @@ class ImapSession:
         with closing(fetch_messages(self._wire, ids)) as messages:
             yield from messages
 
-    def wait(self, ref: str, *, timeout: float) -> bool:
-        """Wait for news of a folder: since its last `changes`, or from now where there was none.
+    @property
+    def hears_all(self) -> bool:
+        """Whether NOTIFY is on; known once the session has listened."""
+        return self._watch is not None and self._watch.hears_all
 
-        It is opened again first, one round trip: what the server told in the answers to other commands since then
-        it would not tell again.
-        """
-        now = self._select(ref)
-        if now != self._known.setdefault(ref, now):
-            return True
+    def watch(self, *, seconds: float) -> Generator[News, None, None]:
+        """Listen for `seconds`, by NOTIFY or IDLE; raises ServerMisbehaved where the server has no IDLE."""
         if "IDLE" not in self.powers:
-            return self._poll(ref, timeout=timeout)
-        return self._wire.idle(min(timeout, MOST_IDLE), _is_news)
+            raise ServerMisbehaved("the server has no IDLE: it is to be asked")
+        if self._watch is None:
+            self._watch = Watch(self._wire, self, self.powers)
+        with closing(self._watch.listen(seconds)) as news:
+            yield from news
+
+    def open_inbox(self) -> Selected | None:
+        """Have the inbox open, read-only; return how it stands, None where it was open already."""
+        return None if self._selected == INBOX else self._select(INBOX)
+
+    def list_beside(self) -> FolderListing:
+        """List all folders with their status; the folder that is open stays open, and its own status may be old."""
+        return list_folders(self._wire, self.powers, self._namespaces, self._mailbox_ids)
 
     def close(self) -> None:
         """Log out and close the connection. Raises nothing."""
@@ -172,20 +187,3 @@ class ImapSession:
         known = self._known.get(ref)
         if known is not None and known.uidvalidity != now.uidvalidity:
             raise Transient(f"{ref}: UIDVALIDITY changed from {known.uidvalidity} to {now.uidvalidity}", retry_after=0)
-
-    def _poll(self, ref: str, *, timeout: float) -> bool:
-        ends = time.monotonic() + timeout
-        while True:
-            answer = self._wire.require(b"NOOP", asked="NOOP")
-            if any(isinstance(pieces[0], bytes) and _is_news(pieces[0]) for pieces in answer.lines):
-                return True
-            left = ends - time.monotonic()
-            if left <= 0:
-                return False
-            self._wire.wait_readable(min(left, POLL_SECONDS))
-
-
-def _is_news(line: bytes) -> bool:
-    """True for an untagged answer that tells a change; not for "OK Still here" or RECENT."""
-    upper = line[:64].upper()
-    return any(word in upper for word in _NEWS) and not upper.startswith((b"* OK", b"* NO", b"* BAD"))

@@ -13,7 +13,7 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +84,10 @@ class ImapWire(imaplib.IMAP4):
         self.stage: Stage | None = "connect"
         #: A command is under way, or the connection broke: nothing more can be asked.
         self.busy = False
+        #: The socket is closed.
+        self.lost = False
+        #: Hears every untagged answer, of whatever command; None: nobody does.
+        self.overheard: Callable[[Pieces], object] | None = None
         self._data = b""
         self._at = 0
         #: Bytes that came while there was a deadline.
@@ -121,7 +125,7 @@ class ImapWire(imaplib.IMAP4):
 
     def shutdown(self) -> None:
         """Close the socket. Raises nothing."""
-        self.busy = True
+        self.busy = self.lost = True
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         with suppress(OSError):
@@ -369,8 +373,9 @@ class ImapWire(imaplib.IMAP4):
             line = pieces[0]
             assert isinstance(line, bytes)
             if line.startswith(b"* "):
-                if line[2:5].upper() == b"BYE":
-                    raise self._said_bye(line)
+                self._untagged(pieces)
+                if self.overheard is not None:
+                    self.overheard(pieces)
                 return pieces, b""
             tag = line.partition(b" ")[0]
             if tag in tags:
@@ -385,32 +390,42 @@ class ImapWire(imaplib.IMAP4):
         found = _BYE.match(line)
         return refusal(b"BYE", found[1] if found else b"", asked="server", stage=self.stage)
 
-    def idle(self, seconds: float, is_news: Callable[[bytes], bool]) -> bool:
-        """IDLE (RFC 2177) until `is_news` likes an untagged line, or for `seconds`; True when it liked one."""
+    @property
+    def has_more(self) -> bool:
+        """Whether more has come already than was read."""
+        return self._at < len(self._data)
+
+    def listen(self, seconds: float) -> Generator[Pieces, None, None]:
+        """IDLE (RFC 2177) for `seconds` and yield untagged answers as they come.
+
+        A caller who stops early leaves IDLE too; what comes until then is lost.
+        """
         (tag,) = self._start([b"IDLE"])
         ends = time.monotonic() + seconds
-        news = self._idle_begun(is_news)
-        while not news and (left := ends - time.monotonic()) > 0 and self.wait_readable(left):
-            line = self.read_pieces()[0]
-            assert isinstance(line, bytes)
-            if line[2:5].upper() == b"BYE":
-                raise self._said_bye(line)
-            news = is_news(line)
-        self.send(b"DONE\r\n")
-        for pieces in self._until(tag, Answer()):
-            line = pieces[0]
-            assert isinstance(line, bytes)
-            news = is_news(line) or news
-        self.busy = False
-        return news
+        stopped = True
+        try:
+            yield from self._until_idle()
+            while (left := ends - time.monotonic()) > 0 and self.wait_readable(left):
+                yield self._untagged(self.read_pieces())
+            stopped = False
+        finally:
+            if not self.lost:
+                self.send(b"DONE\r\n")
+                last = list(self._until(tag, Answer()))
+                self.busy = False
+        if not stopped:
+            yield from last
 
-    def _idle_begun(self, is_news: Callable[[bytes], bool]) -> bool:
-        news = False
+    def _until_idle(self) -> Iterator[Pieces]:
         while (line := self.read_line()).startswith(b"* "):
-            if line[2:5].upper() == b"BYE":
-                raise self._said_bye(line)
-            news = is_news(line) or news
+            yield self._untagged([line])
         if not line.startswith(b"+"):
             self.shutdown()
             raise ServerMisbehaved(f"IDLE: {line[:80]!r}", stage=self.stage)
-        return news
+
+    def _untagged(self, pieces: Pieces) -> Pieces:
+        line = pieces[0]
+        assert isinstance(line, bytes)
+        if line[2:5].upper() == b"BYE":
+            raise self._said_bye(line)
+        return pieces

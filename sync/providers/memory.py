@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from sync.providers.base import (
     FolderListing,
     FolderStatus,
     Login,
+    News,
     RemoteFolder,
     RemoteMessage,
     Role,
@@ -274,13 +276,13 @@ def connect(login: Login) -> MemorySession:
 
 
 class MemorySession:
-    """One login; see `MailSession` and `CanWait`."""
+    """One login; see `MailSession` and `CanWatch`."""
 
     def __init__(self, server: MemoryServer) -> None:
         self.powers = frozenset({"CONDSTORE", "OBJECTID"}) if server.condstore else frozenset({"OBJECTID"})
         self._server = server
         self._closed = False
-        self._known: dict[str, tuple[int, int, int]] = {}
+        self._heard: dict[str, tuple[int, int, int]] = {}
 
     def folders(self) -> FolderListing:
         """List all folders."""
@@ -299,7 +301,6 @@ class MemorySession:
         """Compare one folder with `cursor`, in the ways of `imap_changes`."""
         with self._asking("changes"):
             folder = self._server.folder(ref)
-            self._known[ref] = self._marks(ref)
             held = {} if self._server.takes_empty(ref) else folder.messages
             now = {
                 "uidvalidity": folder.uidvalidity,
@@ -342,19 +343,31 @@ class MemorySession:
             if message is not None:
                 yield _deliver(uid, message)
 
-    def wait(self, ref: str, *, timeout: float) -> bool:
-        """Wait for news since the last `changes`, or from now where there was none."""
-        with self._asking("wait"):
-            before = self._known.setdefault(ref, self._marks(ref))
-            return self._server.lock.wait_for(lambda: self._closed or self._marks(ref) != before, timeout)
+    @property
+    def hears_all(self) -> bool:
+        """Every change is heard of."""
+        return True
+
+    def watch(self, *, seconds: float) -> Generator[News, None, None]:
+        """Yield which folders differ from what was heard before, for `seconds`."""
+        ends = time.monotonic() + seconds
+        while True:
+            with self._asking("watch"):
+                left = max(0.0, ends - time.monotonic())
+                self._server.lock.wait_for(lambda: self._closed or self._all_marks() != self._heard, left)
+                before, self._heard = self._heard, self._all_marks()
+            if before == self._heard:
+                return
+            differing = {ref for ref, marks in self._heard.items() if before.get(ref) != marks}
+            yield News(frozenset(differing), listing=before.keys() != self._heard.keys())
 
     def close(self) -> None:
         """End the session."""
         self._closed = True
 
-    def _marks(self, ref: str) -> tuple[int, int, int]:
-        folder = self._server.folder(ref)
-        return folder.uidvalidity, folder.highestmodseq, len(folder.messages)
+    def _all_marks(self) -> dict[str, tuple[int, int, int]]:
+        folders = self._server.listed()
+        return {ref: (one.uidvalidity, one.highestmodseq, len(one.messages)) for ref, one in folders.items()}
 
     @contextmanager
     def _asking(self, method: str) -> Iterator[None]:

@@ -6,16 +6,29 @@ the test's own and begins with whatever folders the server makes.
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import ClassVar, Protocol
+from types import TracebackType
+from typing import ClassVar, Protocol, Self
 
 import pytest
 
 from sync.errors import FolderGone
-from sync.providers.base import LARGE_MESSAGE, CanWait, Cursor, FolderDelta, MailSession, RemoteFolder, RemoteMessage
+from sync.providers.base import (
+    LARGE_MESSAGE,
+    CanWatch,
+    Cursor,
+    FolderDelta,
+    MailSession,
+    News,
+    RemoteFolder,
+    RemoteMessage,
+)
 
 #: Seconds until news must have come; Courier looks every two.
 SOON = 20.0
@@ -92,12 +105,52 @@ class FollowedFolder:
         return {uid: (self.flags[uid], self.raw[uid]) for uid in self.flags}
 
 
+class Watched:
+    """A mailbox that is watched, in a thread of its own, as long as the block runs."""
+
+    def __init__(self, session: CanWatch) -> None:
+        self._session = session
+        self._heard: queue.Queue[News] = queue.Queue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self.hear().listing
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join(SOON)
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            for news in self._session.watch(seconds=2):
+                self._heard.put(news)
+
+    def hear(self) -> News:
+        """Return the next news; fails when there are none in time."""
+        return self._heard.get(timeout=SOON)
+
+    def hear_until(self, wanted: Callable[[News], bool]) -> bool:
+        """Hear until something wanted is told; False when it is not in time."""
+        ends = time.monotonic() + SOON
+        while time.monotonic() < ends:
+            if wanted(self.hear()):
+                return True
+        return False
+
+
 class ProviderContract:
     """One test a promise of `MailSession`."""
 
     #: Of the names below, those that the server will not have.
     refused_names: ClassVar[frozenset[str]] = frozenset()
     renaming_keeps_stable_ids: ClassVar[bool] = True
+    #: Whether it tells of changes by itself.
+    tells: ClassVar[bool] = True
 
     @pytest.fixture
     def session(self) -> Iterator[MailSession]:
@@ -106,6 +159,18 @@ class ProviderContract:
     @pytest.fixture
     def hand(self) -> Iterator[Hand]:
         raise NotImplementedError
+
+    @pytest.fixture
+    def telling(self, session: MailSession) -> CanWatch:
+        if not self.tells:
+            pytest.skip("tells nothing by itself")
+        assert isinstance(session, CanWatch)
+        return session
+
+    @pytest.fixture
+    def watched(self, telling: CanWatch) -> Iterator[Watched]:
+        with Watched(telling) as watched:
+            yield watched
 
     # Folders
 
@@ -355,30 +420,46 @@ class ProviderContract:
         ]
         assert session.fingerprints("INBOX", [plain], message_ids=False)[0].size == len(letter(1))
 
-    # Waiting
+    # Watching
 
-    def test_waiting_ends_when_mail_arrives(self, session: MailSession, hand: Hand) -> None:
-        assert isinstance(session, CanWait)
-        session.changes("INBOX", None, relist=True)
-        heard: list[bool] = []
-        waiting = threading.Thread(target=lambda: heard.append(session.wait("INBOX", timeout=SOON)))
-        waiting.start()
-        hand.append("INBOX", letter(1))
-        waiting.join(SOON + 5)
-        assert heard == [True]
-        assert session.changes("INBOX", None, relist=True).present == hand.held("INBOX").keys()
+    def test_watching_begins_with_news_of_everything(self, telling: CanWatch) -> None:
+        with closing(telling.watch(seconds=SOON)) as news:
+            assert next(news).listing
 
-    def test_waiting_knows_what_happened_before_it_began(self, session: MailSession, hand: Hand) -> None:
-        assert isinstance(session, CanWait)
-        session.changes("INBOX", None, relist=True)
-        hand.append("INBOX", letter(1))
-        session.status(["INBOX"])
-        assert session.wait("INBOX", timeout=SOON)
+    def test_mail_is_heard_of_while_watching_again_and_again(self, watched: Watched, hand: Hand) -> None:
+        for number in range(3):
+            hand.append("INBOX", letter(number))
+            assert watched.hear_until(lambda news: "INBOX" in news.folders)
 
-    def test_waiting_in_silence_ends_in_time_and_the_session_goes_on(self, session: MailSession) -> None:
-        assert isinstance(session, CanWait)
-        session.changes("INBOX", None, relist=True)
-        assert not session.wait("INBOX", timeout=0.2)
+    def test_flags_and_losses_are_heard_of(self, watched: Watched, hand: Hand) -> None:
+        uid = hand.append("INBOX", letter(1))
+        assert watched.hear_until(lambda news: "INBOX" in news.folders)
+        hand.flag("INBOX", uid, add=[r"\Seen"])
+        assert watched.hear_until(lambda news: "INBOX" in news.folders)
+        hand.expunge("INBOX", uid)
+        assert watched.hear_until(lambda news: "INBOX" in news.folders)
+
+    def test_other_folders_are_heard_of(self, watched: Watched, hand: Hand) -> None:
+        other = hand.ref("Elsewhere")
+        hand.create(other)
+        assert watched.hear_until(lambda news: news.listing)
+        hand.append(other, letter(1))
+        assert watched.hear_until(lambda news: other in news.folders)
+
+    def test_what_happened_between_two_watches_is_told_first(self, telling: CanWatch, hand: Hand) -> None:
+        other = hand.ref("Elsewhere")
+        hand.create(other)
+        assert list(telling.watch(seconds=0))
+        hand.append(other, letter(1))
+        hand.append("INBOX", letter(2))
+        told = list(telling.watch(seconds=3))
+        assert {other, "INBOX"} <= {ref for news in told for ref in news.folders}
+
+    def test_watching_in_silence_ends_in_time_and_the_session_goes_on(
+        self, session: MailSession, telling: CanWatch
+    ) -> None:
+        list(telling.watch(seconds=0))
+        assert list(telling.watch(seconds=0.2)) == []
         assert session.status(["INBOX"])["INBOX"].messages == 0
 
     def test_closing_twice_is_quiet(self, session: MailSession) -> None:

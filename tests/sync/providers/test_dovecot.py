@@ -34,6 +34,8 @@ class TestDovecot(ProviderContract):
 class TestDovecotWithFewCapabilities(TestDovecot):
     """An old server: everything is read again at every look, in plain IMAP4rev1."""
 
+    tells = False
+
     @pytest.fixture
     def dovecot(self, dovecot_plain: Dovecot) -> Dovecot:
         return dovecot_plain
