@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import BooleanField, F, Func, Q, TextField, Value
+from django.db.models import BooleanField, Func, JSONField, Q, TextField, Value
 
 from api.errors import BadRequest
 from api.parameters import Parameters
@@ -32,6 +32,14 @@ _COLUMNS = {
 #: Filters read here, of messages and drafts; of threads all but the sizes.
 CONTENT_FILTERS = frozenset({"subject", "size_min", "size_max", *_COLUMNS})
 THREAD_CONTENT_FILTERS = CONTENT_FILTERS - {"size_min", "size_max"}
+
+
+class _Joined(Func):
+    """Lists of addresses as one."""
+
+    template = "%(expressions)s"
+    arg_joiner = " || "
+    output_field = JSONField()
 
 
 class _Names(Func):
@@ -75,10 +83,7 @@ class Content:
         condition = self.of_subject() & Q(**self._sizes())
         for name, emails in self.addresses:
             wanted = Value(list(emails), output_field=ArrayField(TextField()))
-            any_column = Q()
-            for column in _COLUMNS[name]:
-                any_column |= Q(_Names(F(column), wanted))
-            condition &= any_column
+            condition &= Q(_Names(_Joined(*_COLUMNS[name]), wanted))
         return condition
 
     def of_subject(self) -> Q:
