@@ -53,6 +53,7 @@ def test_a_message_is_shown_whole(api: Api, room: Mailroom) -> None:
         "folders": [str(room.folder("INBOX").pk), str(room.folder("Archive").pk)],
         "copies": 2,
         "snippet": "Hi there.",
+        "body_pending": False,
         "body": "<p>Hi <b>there</b></p>\n",
         "attachments": [],
         "in_reply_to": "parent@x",
