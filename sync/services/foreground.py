@@ -79,12 +79,15 @@ def _sync_folders(account_id: int) -> bool:
             continue
         try:
             report = folder_sync.sync_folder(lease)
-        except (LeaseLost, FolderGone):
+        except LeaseLost:
             schedule.request_pass(account_id=account_id)
             continue
         except MailError as error:
             retry = error.retry_after if isinstance(error, Transient) else None
             schedule.release_failed(lease, error, retry_after=retry)
+            if isinstance(error, FolderGone):
+                # only the list of folders tells what became of it
+                schedule.request_pass(account_id=account_id)
             raise
         schedule.release_folder(lease, provable=report.provable, more=False)
         worked = True
