@@ -130,9 +130,9 @@ def test_worker_killed_in_the_middle_of_a_batch(mirroring: Mirroring, chance: ra
 
 def test_worker_stopped_past_its_lease_writes_nothing_late(mirroring: Mirroring, chance: random.Random) -> None:
     whole, log = mirroring.whole, mirroring.whole.installation.log
-    mirroring.wait_until_mirrored(chance.randrange(MESSAGES // 3))
+    mirroring.wait_until_mirrored(chance.randrange(MESSAGES // 6))
     worker = whole.process("worker-sync-1")
-    held = stop_at_work(whole, worker, mirroring.grant, writing=False)
+    held = stop_at_work(whole, worker, mirroring.grant, chance, writing=False)
     began = len(log())
     try:
         a_minute_passes(mirroring)
@@ -152,9 +152,9 @@ def test_worker_stopped_while_it_writes_blocks_its_account_for_seconds(
     mirroring: Mirroring, chance: random.Random
 ) -> None:
     whole = mirroring.whole
-    mirroring.wait_until_mirrored(chance.randrange(MESSAGES // 3))
+    mirroring.wait_until_mirrored(chance.randrange(MESSAGES // 6))
     worker = whole.process("worker-sync-1")
-    stop_at_work(whole, worker, mirroring.grant, writing=True)
+    stop_at_work(whole, worker, mirroring.grant, chance, writing=True)
     try:
         a_minute_passes(mirroring)
         with another_worker(whole):
@@ -174,7 +174,7 @@ def leases(whole: Whole, grant: str) -> set[str]:
     return {token for (token,) in rows}
 
 
-def stop_at_work(whole: Whole, worker: psutil.Process, grant: str, *, writing: bool) -> set[str]:
+def stop_at_work(whole: Whole, worker: psutil.Process, grant: str, chance: random.Random, *, writing: bool) -> set[str]:
     """Stop a worker at a moment at which it holds folders, and is `writing` or not; return by which tokens."""
     held: set[str] = set()
 
@@ -187,9 +187,11 @@ def stop_at_work(whole: Whole, worker: psutil.Process, grant: str, *, writing: b
         if held and bool(whole.sql(WRITING)) == writing:
             return True
         worker.resume()
+        # out of step with what it does
+        time.sleep(chance.uniform(0, 0.2))
         return False
 
-    assert wait_until(stopped_as_wanted, PATIENCE)
+    assert wait_until(stopped_as_wanted, PATIENCE), f"{whole.mirrored(grant)} of {MESSAGES} are mirrored"
     return held
 
 
@@ -200,10 +202,12 @@ WRITING = """SELECT pid FROM pg_stat_activity JOIN pg_locks USING (pid)
 
 
 def a_minute_passes(mirroring: Mirroring) -> None:
-    """Let every lease of an account run out."""
+    """Let every lease of an account run out, and let what the stopped worker took from the broker count as lost."""
+    # Valkey gives it one more message as long as its last question stands
+    time.sleep(1.5)
     for table, due in (("sync_syncstate", "next_sync_at"), ("sync_accountsync", "next_look_at")):
         statement = f"UPDATE {table} SET lease_until = now(), queued_at = NULL, {due} = now() WHERE account_id = %s"
-        mirroring.whole.sql(f"{statement} AND lease_token IS NOT NULL", mirroring.grant)
+        mirroring.whole.sql(f"{statement} AND (lease_token IS NOT NULL OR queued_at IS NOT NULL)", mirroring.grant)
 
 
 @contextmanager
