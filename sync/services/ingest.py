@@ -126,20 +126,20 @@ def _store_messages(account_id: int, folder_id: int, groups: list[list[Arrival]]
     if not groups:
         return []
     firsts = [group[0] for group in groups]
-    threads, made = assign_threads(account_id, [find_thread_ids(one.parsed) for one in firsts])
     in_drafts = folder_id in drafts_folders(account_id)
     now = timezone.now()
     rows = []
-    for group, thread_id in zip(groups, threads, strict=True):
+    for group in groups:
         facts = [CopyFacts(folder_id, sorted(one.flags), one.internal_date, in_drafts) for one in group]
-        rows.append({"account_id": account_id, "thread_id": thread_id, **_columns(group[0], facts, now)})
-    ids = _insert(account_id, rows)
+        rows.append({"account_id": account_id, **_columns(group[0], facts, now)})
+    threads, known = assign_threads(account_id, [find_thread_ids(one.parsed) for one in firsts], rows)
+    ids = _insert(account_id, [{"thread_id": thread_id, **row} for thread_id, row in zip(threads, rows, strict=True)])
     blobs.store_frames(account_id, [one.frames for one in firsts if one.frames is not None])
     bulk_insert(Body, [_body(account_id, pk, one.parsed) for pk, one in zip(ids, firsts, strict=True)])
     parts = [row for pk, one in zip(ids, firsts, strict=True) for row in _parts(account_id, pk, one.parsed)]
     if parts:
         bulk_insert(Part, parts)
-    refresh_threads(account_id, threads, made=made)
+    refresh_threads(account_id, known)
     return ids
 
 

@@ -6,7 +6,8 @@ All writing here happens inside the caller's `lock_account`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections, router
@@ -51,34 +52,87 @@ def _age(thread: int) -> tuple[bool, int]:
     return thread < 0, abs(thread)
 
 
-def assign_threads(account_id: int, ids_of: Sequence[Sequence[str]]) -> tuple[list[int], set[int]]:
+def assign_threads(
+    account_id: int, ids_of: Sequence[Sequence[str]], rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[int], set[int]]:
     """Find or make the thread of each message, by the ids that tie it to others, its own first.
 
-    Returns a thread id for each, and which threads are new. Threads that a message ties together are merged into the
-    oldest. The result does not depend on the order in which messages arrive. Source: J. Zawinski, "message threading".
+    `rows`: the columns of the messages, which are not stored yet. Returns a thread id for each, and which threads are
+    known ones: those are to be refreshed afterwards, new ones say already what their messages make of them. Threads
+    that a message ties together are merged into the oldest. The result does not depend on the order in which messages
+    arrive. Source: J. Zawinski, "message threading".
     """
     keys_of = [[thread_key(one) for one in ids] for ids in ids_of]
     every = sorted({key for keys in keys_of for key in keys})
-    rows = ThreadKey.objects.filter(account_id=account_id, key__in=every).values_list("key", "thread_id")
-    known = {bytes(key): thread for key, thread in rows}
+    found = ThreadKey.objects.filter(account_id=account_id, key__in=every).values_list("key", "thread_id")
+    known = {bytes(key): thread for key, thread in found}
     forest = _Forest(known)
     joined = [forest.join(keys) for keys in keys_of]
-    fresh = sorted({root for thread in joined if (root := forest.root(thread)) < 0}, reverse=True)
-    made = dict(zip(fresh, _make_threads(account_id, len(fresh)), strict=True))
-    _merge(account_id, {lost: forest.root(lost) for lost in forest.into if lost > 0}, made)
+    roots = [forest.root(thread) for thread in joined]
+    made = _make_threads(account_id, roots, rows)
+    _merge(account_id, {lost: forest.root(lost) for lost in forest.into if lost > 0})
     added = [(key, forest.root(thread)) for key, thread in forest.known.items() if key not in known]
     _add_keys(account_id, [(key, made.get(root, root)) for key, root in added])
-    roots = [forest.root(thread) for thread in joined]
-    return [made.get(root, root) for root in roots], set(made.values())
+    return [made.get(root, root) for root in roots], {root for root in roots if root > 0}
 
 
-def _make_threads(account_id: int, count: int) -> list[int]:
-    return Thread.objects.bulk_insert([{"account_id": account_id} for _ in range(count)]) if count else []
+def _make_threads(account_id: int, roots: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Make the threads whose root is below zero, of the rows that have it; return root -> id."""
+    members: dict[int, list[Mapping[str, Any]]] = {}
+    for root, row in zip(roots, rows, strict=True):
+        if root < 0:
+            members.setdefault(root, []).append(row)
+    if not members:
+        return {}
+    own = _Own.of(account_id)
+    made = [{"account_id": account_id, **_thread_columns(each, own)} for each in members.values()]
+    return dict(zip(members, Thread.objects.bulk_insert(made), strict=True))
 
 
-def _merge(account_id: int, into: dict[int, int], made: dict[int, int]) -> None:
-    for lost, root in into.items():
-        kept = made.get(root, root)
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """How the owner's own mail is told: by the folder it lies in, or by its sender."""
+
+    email: str
+    sent_folders: frozenset[int]
+
+    @classmethod
+    def of(cls, account_id: int) -> _Own:
+        email = Account.objects.values_list("email", flat=True).get(pk=account_id)
+        sent = Folder.objects.filter(account_id=account_id, role="sent").values_list("id", flat=True)
+        return cls(email.lower(), frozenset(sent))
+
+    def wrote(self, row: Mapping[str, Any]) -> bool:
+        """Whether the owner wrote the message of these columns."""
+        senders = row["from_addresses"]
+        return bool(
+            self.sent_folders & set(row["folder_ids"]) or (senders and senders[0]["email"].lower() == self.email)
+        )
+
+
+def _thread_columns(rows: Sequence[Mapping[str, Any]], own: _Own) -> dict[str, Any]:
+    """What `_REFRESH` says of messages that are stored, said of messages that are about to be."""
+    # stable: of two with one date, the first gets the lower id
+    ordered = sorted(rows, key=lambda row: (row["is_draft"], row["date"]))
+    shown = [row for row in ordered if not row["is_draft"]]
+    received = [row["date"] for row in shown if not own.wrote(row)]
+    sent = [row["date"] for row in shown if own.wrote(row)]
+    return {
+        "subject": ordered[0]["subject"],
+        "latest_date": max(row["date"] for row in shown or ordered),
+        "earliest_message_date": min((row["date"] for row in shown), default=None),
+        "latest_message_received_date": max(received, default=None),
+        "latest_message_sent_date": max(sent, default=None),
+        "unread": any(row["unread"] for row in shown),
+        "starred": any(row["starred"] for row in shown),
+        "has_attachments": any(row["has_attachments"] for row in shown),
+        "has_drafts": len(shown) < len(ordered),
+        "folder_ids": sorted({folder for row in rows for folder in row["folder_ids"]}),
+    }
+
+
+def _merge(account_id: int, into: dict[int, int]) -> None:
+    for lost, kept in into.items():
         ThreadKey.objects.filter(thread_id=lost).update(thread_id=kept)
         Message.objects.filter(thread_id=lost).update(thread_id=kept)
         Thread.objects.filter(pk=lost).delete()
@@ -129,22 +183,20 @@ RETURNING t.id
 """
 
 
-def refresh_threads(account_id: int, thread_ids: Iterable[int], *, made: Iterable[int] = ()) -> None:
+def refresh_threads(account_id: int, thread_ids: Iterable[int]) -> None:
     """Recompute threads whose messages changed in this commit, and log them; one left without messages is deleted.
 
-    A thread shows its newest message, so it counts as updated whenever one of its messages is. `made`: threads of this
-    very commit, whose `created` is in the log already.
+    A thread shows its newest message, so it counts as updated whenever one of its messages is.
     """
     ids = sorted(set(thread_ids))
     if not ids:
         return
-    email = Account.objects.values_list("email", flat=True).get(pk=account_id)
-    sent = list(Folder.objects.filter(account_id=account_id, role="sent").values_list("id", flat=True))
-    values: dict[str, Any] = {"threads": ids, "email": email.lower(), "sent_folders": sent}
+    own = _Own.of(account_id)
+    values: dict[str, Any] = {"threads": ids, "email": own.email, "sent_folders": sorted(own.sent_folders)}
     with connections[router.db_for_write(Thread)].cursor() as cursor:
         cursor.execute(_REFRESH, values)
         alive = {pk for (pk,) in cursor.fetchall()}
-    record(account_id, ObjectType.THREAD, sorted(alive - set(made)), Kind.UPDATED)
+    record(account_id, ObjectType.THREAD, sorted(alive), Kind.UPDATED)
     empty = set(ids) - alive
     if empty:
         Thread.objects.filter(pk__in=empty).delete()
