@@ -7,6 +7,8 @@ from itertools import groupby
 
 #: Before a name that is no proper modified UTF-7, kept a character a byte; as `Folder.ref` has it.
 VERBATIM = "\ufdd0"
+#: Stands for the byte 0 behind it: PostgreSQL stores no NUL.
+ZERO = "\ufdd1"
 
 
 def ref_of(name: bytes) -> str:
@@ -15,7 +17,7 @@ def ref_of(name: bytes) -> str:
         return "INBOX"
     text = decode(name)
     if text is None or "\0" in text or text.startswith(VERBATIM) or encode(text) != name:
-        return VERBATIM + name.decode("latin-1")
+        return VERBATIM + name.decode("latin-1").replace("\0", ZERO)
     return text
 
 
@@ -24,7 +26,7 @@ def readable(name: bytes) -> str:
     if name.upper() == b"INBOX":
         return "INBOX"
     text = decode(name)
-    return name.decode("utf-8", "replace").replace("\0", "\ufffd") if text is None else text
+    return (name.decode("utf-8", "replace") if text is None else text).replace("\0", "\ufffd")
 
 
 def path_of(name: bytes, delimiter: str | None) -> str:
