@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from rest_framework.request import Request
@@ -42,10 +42,15 @@ LIST_PARAMETERS = [
 
 
 #: What PATCH and PUT do.
-CHANGING = (
-    "What concerns a login is proven by logging in, within 20 s; nothing is stored when that fails. An invalid grant"
-    " whose new login works is valid again."
-)
+#: How PATCH and PUT are described, which do the same.
+CHANGE: dict[str, Any] = {
+    "tag": "Grants",
+    "description": "What concerns a login is proven by logging in, within 20 s; nothing is stored when that fails. An"
+    " invalid grant whose new login works is valid again.",
+    "parameters": [openapi.GRANT],
+    "body": "UpdateGrant",
+    "errors": [409, 413, 415],
+}
 
 
 def show_grant(account_id: int) -> Wire:
@@ -121,31 +126,13 @@ class GrantDetail(GrantView):
         """Answer one grant."""
         return self.answer(show_grant(self.account_id))
 
-    @openapi.one(
-        "Grant",
-        "Change the settings of a grant",
-        id="updateGrant",
-        tag="Grants",
-        description=CHANGING,
-        parameters=[openapi.GRANT],
-        body="UpdateGrant",
-        errors=[409, 413, 415],
-    )
+    @openapi.one("Grant", "Change the settings of a grant", id="updateGrant", **CHANGE)
     def patch(self, request: Request, grant: str) -> Response:
         """Change settings, proven by logging in where a login is concerned; answer the grant."""
         change_account(account_id=self.account_id, changes=changed_settings(self.body))
         return self.answer(show_grant(self.account_id))
 
-    @openapi.one(
-        "Grant",
-        "Change the settings of a grant (as PATCH)",
-        id="replaceGrant",
-        tag="Grants",
-        description=CHANGING,
-        parameters=[openapi.GRANT],
-        body="UpdateGrant",
-        errors=[409, 413, 415],
-    )
+    @openapi.one("Grant", "Change the settings of a grant (as PATCH)", id="replaceGrant", **CHANGE)
     def put(self, request: Request, grant: str) -> Response:
         """Do what PATCH does."""
         return self.patch(request, grant)

@@ -81,12 +81,9 @@ def header_block(message: Message) -> str:
 
 def body_page(request: HttpRequest, opened: Opened, *, message_id: int) -> HttpResponseBase:
     """Record that the body is opened, then show it. Only by POST: a followed link or a reload opens nothing."""
-    message = _find(opened, message_id)
-    if message is None:
-        return _gone(request, opened, message_id)
-    if request.method != "POST":
-        return HttpResponseRedirect(opened.url("sync_message", message_id))
-    _record(request, StaffAction.OPENED_BODY, message)
+    message = _find_recorded(request, opened, message_id, StaffAction.OPENED_BODY)
+    if not isinstance(message, Message):
+        return message
     text, html = read_bodies([message_id]).get(message_id, (None, None))
     response = opened.page(
         request,
@@ -105,12 +102,9 @@ def body_page(request: HttpRequest, opened: Opened, *, message_id: int) -> HttpR
 
 def download(request: HttpRequest, opened: Opened, *, message_id: int) -> HttpResponseBase:
     """Record that the mail is downloaded, then send its raw MIME, byte for byte. Only by POST."""
-    message = _find(opened, message_id)
-    if message is None:
-        return _gone(request, opened, message_id)
-    if request.method != "POST":
-        return HttpResponseRedirect(opened.url("sync_message", message_id))
-    _record(request, StaffAction.DOWNLOADED_MAIL, message)
+    message = _find_recorded(request, opened, message_id, StaffAction.DOWNLOADED_MAIL)
+    if not isinstance(message, Message):
+        return message
     response = StreamingHttpResponse(_raw_pieces(message), content_type="message/rfc822")
     response.headers["Content-Length"] = str(message.size)
     response.headers["Content-Disposition"] = f'attachment; filename="message-{message.pk}.eml"'
@@ -119,8 +113,17 @@ def download(request: HttpRequest, opened: Opened, *, message_id: int) -> HttpRe
     return response
 
 
-def _record(request: HttpRequest, action: StaffAction, message: Message) -> None:
+def _find_recorded(
+    request: HttpRequest, opened: Opened, message_id: int, action: StaffAction
+) -> Message | HttpResponseBase:
+    """Return the message once it is recorded that staff open it; else the answer to give instead."""
+    message = _find(opened, message_id)
+    if message is None:
+        return _gone(request, opened, message_id)
+    if request.method != "POST":
+        return HttpResponseRedirect(opened.url("sync_message", message_id))
     record_staff_action(request, action, account_id=message.account_id, object_type="message", object_id=message.pk)
+    return message
 
 
 def _raw_pieces(message: Message) -> Iterator[bytes]:

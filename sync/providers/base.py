@@ -57,6 +57,8 @@ class RemoteFolder:
     selectable: bool = True
     #: What stays when a folder is renamed (OBJECTID MAILBOXID, EWS FolderId; else UIDVALIDITY as text); None: unknown.
     stable_id: str | None = None
+    #: The server gives that id to no other folder, ever; UIDVALIDITY may be another folder's too.
+    stable_id_is_unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)

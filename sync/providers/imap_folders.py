@@ -163,10 +163,14 @@ def list_folders(
         statuses |= found
     statuses = {ref: status for ref, status in statuses.items() if ref in listed}
     stable_ids = {ref: str(status.uidvalidity) for ref, status in statuses.items() if status.uidvalidity}
-    if "OBJECTID" in powers:
-        stable_ids |= mailbox_ids.ask(wire, statuses)
+    object_ids = mailbox_ids.ask(wire, statuses) if "OBJECTID" in powers else {}
     folders = [
-        replace(folder, stable_id=stable_ids.get(folder.ref), selectable=folder.selectable and folder.ref not in gone)
+        replace(
+            folder,
+            stable_id=object_ids.get(folder.ref, stable_ids.get(folder.ref)),
+            stable_id_is_unique=folder.ref in object_ids,
+            selectable=folder.selectable and folder.ref not in gone,
+        )
         for folder in listed.values()
     ]
     return FolderListing(_with_roles(folders, namespaces), statuses)

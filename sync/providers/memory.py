@@ -400,6 +400,7 @@ def _describe(name: str, folder: _Folder) -> RemoteFolder:
         attributes=(),
         role=_ROLES.get(name),
         stable_id=folder.mailbox_id,
+        stable_id_is_unique=True,
     )
 
 

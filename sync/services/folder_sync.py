@@ -65,7 +65,7 @@ def sync_folder(lease: Lease) -> FolderReport:
         if _suddenly_empty(state, delta):
             _commit_doubt(lease)
             return FolderReport(0, 0, 0, more=True, provable=False)
-        if delta.reset:
+        if delta.reset or _is_doubtful(state):
             _reattach(lease, remote, folder, delta)
         plan = plan_folder(_held_copies(lease.folder, delta), delta)
         _commit_known(lease, plan, delta)
@@ -75,6 +75,11 @@ def sync_folder(lease: Lease) -> FolderReport:
     if not more:
         _commit_compared(lease, asked=asked, began=began, complete=not withheld)
     return FolderReport(arrived, len(plan.flags), len(plan.vanished), more=more, provable=provable and not withheld)
+
+
+def _is_doubtful(state: SyncState) -> bool:
+    """Copies without a cursor: the folder looked renamed, and may be another one under the same UIDVALIDITY."""
+    return state.cursor is None and FolderMessage.objects.filter(folder_id=state.pk).exists()
 
 
 def _suddenly_empty(state: SyncState, delta: FolderDelta) -> bool:

@@ -91,7 +91,7 @@ def _write(account_id: int, ids: Mapping[int, RemoteFolder]) -> None:
     by_levels = {remote.levels: folder_id for folder_id, remote in ids.items()}
     parents = {folder_id: by_levels.get(remote.levels[:-1]) for folder_id, remote in ids.items()}
     children = Counter(parent for parent in parents.values() if parent is not None)
-    changed, roles = [], []
+    changed, roles, doubtful = [], [], []
     for folder in Folder.objects.filter(account_id=account_id):
         wanted = _columns(ids[folder.pk])
         wanted |= {"parent_id": parents[folder.pk], "child_count": children[folder.pk]}
@@ -102,6 +102,8 @@ def _write(account_id: int, ids: Mapping[int, RemoteFolder]) -> None:
             wanted |= {"total_count": 0, "unread_count": 0}
         if "drafts" in (folder.role, wanted["role"]) and folder.role != wanted["role"]:
             roles.append(folder.pk)
+        if folder.ref != wanted["ref"] and not ids[folder.pk].stable_id_is_unique:
+            doubtful.append(folder.pk)
         for column, value in wanted.items():
             setattr(folder, column, value)
         changed.append(folder)
@@ -109,6 +111,16 @@ def _write(account_id: int, ids: Mapping[int, RemoteFolder]) -> None:
         counts = ["child_count", "total_count", "unread_count"]
         Folder.objects.bulk_update(changed, [*_columns(ids[changed[0].pk]), "parent", *counts])
     _refresh_copies_of(account_id, roles)
+    _compare_anew(doubtful)
+
+
+def _compare_anew(folder_ids: Sequence[int]) -> None:
+    """These look renamed, by an id that two folders may have: their copies are to be recognised, not believed.
+
+    Whoever reads one of them at this moment reads what is told by its old name.
+    """
+    mine = SyncState.objects.filter(folder_id__in=folder_ids)
+    mine.update(cursor=None, complete=False, lease_token=None, lease_until=None, next_sync_at=ClockTimestamp())
 
 
 def _refresh_copies_of(account_id: int, folder_ids: Sequence[int]) -> None:

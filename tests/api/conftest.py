@@ -56,18 +56,24 @@ def database_url(alias: str) -> str:
     return f"postgresql://{at['USER']}:{quote(at['PASSWORD'])}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
 
 
-@pytest.fixture(scope="session")
-def served(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Gunicorn on the test databases, as `up` runs it; gives its base URL."""
-    (port,) = free_ports(1)
-    log = tmp_path_factory.mktemp("gunicorn") / "log"
-    environment = os.environ | {
+def environment_of_others() -> dict[str, str]:
+    """What a process beside the tests gets, so that it works on the test databases with the same secrets."""
+    return os.environ | {
         "DATABASE_URL": database_url("default"),
         "SHARD_1_URL": database_url("shard_1"),
         "REDIS_URL": settings.REDIS_URL,
         "SECRET_KEY": settings.SECRET_KEY,
         "ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
         "FLOWER_AUTH": settings.FLOWER_AUTH,
+    }
+
+
+@pytest.fixture(scope="session")
+def served(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Gunicorn on the test databases, as `up` runs it; gives its base URL."""
+    (port,) = free_ports(1)
+    log = tmp_path_factory.mktemp("gunicorn") / "log"
+    environment = environment_of_others() | {
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "WEB_CONCURRENCY": "1",

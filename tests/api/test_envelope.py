@@ -120,7 +120,10 @@ def test_a_doubled_leading_slash_is_tolerated(api: Api, room: Mailroom) -> None:
 
 
 def test_unknown_parameters_are_ignored(api: Api, room: Mailroom) -> None:
-    api.get(f"{room.path}/messages", {"utterly": "unknown", "format": "xml"})
+    room.add(mail())
+    plain = api.get(f"{room.path}/messages")["data"]
+    assert plain
+    assert api.get(f"{room.path}/messages", {"utterly": "unknown", "format": "xml"})["data"] == plain
 
 
 def test_nothing_redirects(api: Api, room: Mailroom) -> None:

@@ -119,6 +119,7 @@ def test_cut_off_pid_file_does_not_block(installation: Installation) -> None:
     server = PostgresServer(installation.data_dir, record_of(installation.data_dir), unsafe=True)
     (server.prepare().data / "postmaster.pid").write_text("")
     server.start()
+    assert ask(installation.data_dir, "SELECT 1") == 1
     server.stop()
 
 

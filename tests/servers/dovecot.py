@@ -87,9 +87,12 @@ class DovecotMailbox(Mailbox):
 
     def bump_uidvalidity(self, folder: str) -> None:
         """Give a folder, INBOX too, a new UIDVALIDITY; messages keep their UIDs. Sessions that have it open are cut."""
+        self.set_uidvalidity(folder, self.status(folder, "UIDVALIDITY") + 1)
+
+    def set_uidvalidity(self, folder: str, number: int) -> None:
+        """Give a folder this UIDVALIDITY, which may be, or have been, another folder's."""
         self._leave()
-        after = str(self.status(folder, "UIDVALIDITY") + 1)
-        self._server.admin("mailbox", "update", "-u", self.user.username, "--uid-validity", after, folder)
+        self._server.admin("mailbox", "update", "-u", self.user.username, "--uid-validity", str(number), folder)
         # a session that remembers the old one is cut when it opens the folder again
         self.close()
         self._imap = self._log_in()

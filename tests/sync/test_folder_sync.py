@@ -9,10 +9,11 @@ import pytest
 
 from accounts.changelog.reader import latest, read_changes
 from sync.models import AccountSync, Message, RememberedMessage, Thread
-from sync.services import folder_sync, holding, schedule
+from sync.services import folder_sync, holding, schedule, sessions
 from sync.services.leases import claim_folder
 from sync.services.schedule import request_pass
-from tests.sync.conftest import Connected
+from tests.servers.dovecot import Dovecot, DovecotMailbox
+from tests.sync.conftest import Connected, connect
 
 WHEN = datetime(2024, 5, 17, 9, 30, tzinfo=UTC)
 
@@ -121,6 +122,30 @@ def test_renamed_folder_keeps_its_id_and_its_messages(filled: Connected) -> None
     assert filled.folder("Été 2024").pk == folder.pk
     assert filled.paths_of(message) == ["Été 2024"]
     assert filled.mirrored() == filled.on_server()
+
+
+@pytest.mark.parametrize("name", ["dovecot", "dovecot_plain"])
+def test_folder_under_the_uidvalidity_of_a_gone_one_is_not_taken_for_it(
+    name: str, request: pytest.FixtureRequest, transactional_db: None
+) -> None:
+    dovecot: Dovecot = request.getfixturevalue(name)
+    connected = connect(dovecot.new_user())
+    with connected.server, dovecot.connect(connected.user) as server:
+        assert isinstance(server, DovecotMailbox)
+        for folder, numbers in (("Gone", (1, 2, 3)), ("Fresh", (3, 4, 5))):
+            server.create(folder)
+            for number in numbers:
+                server.append(folder, mail(number), [], WHEN)
+            if folder == "Gone":
+                connected.mirror()
+                uidvalidity = server.status(folder, "UIDVALIDITY")
+                server.delete(folder)
+        server.set_uidvalidity("Fresh", uidvalidity)
+        kept = Message.objects.get(account_id=connected.account_id, subject="Note 3")
+        connected.mirror()
+        assert connected.mirrored() == connected.on_server()
+        assert connected.paths_of(kept) == ["Fresh"]
+    sessions.close_idle(older_than=0)
 
 
 def test_deleted_folder_takes_its_messages_along(filled: Connected) -> None:

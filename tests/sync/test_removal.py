@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -38,7 +37,7 @@ from sync.services.removal import (
     sweep_removals,
 )
 from tests.accounts.changelog.rows import message_row
-from tests.api.conftest import database_url
+from tests.api.conftest import environment_of_others
 from tests.api.mailbox import EPOCH, Mailroom, mail, make_mailroom
 from tests.bare import bare
 
@@ -333,16 +332,8 @@ def fill(room: Mailroom, messages: int) -> None:
 def test_a_command_that_is_killed_leaves_the_rest_to_the_sweep(application: Application) -> None:
     room = make_mailroom(application, shard=1)
     fill(room, 8000)
-    environment = os.environ | {
-        "DATABASE_URL": database_url("default"),
-        "SHARD_1_URL": database_url("shard_1"),
-        "REDIS_URL": settings.REDIS_URL,
-        "SECRET_KEY": settings.SECRET_KEY,
-        "ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
-        "FLOWER_AUTH": settings.FLOWER_AUTH,
-    }
     line = [sys.executable, "manage.py", "disconnect_account", str(room.id)]
-    command = subprocess.Popen(line, cwd=settings.BASE_DIR, env=environment, stderr=subprocess.DEVNULL)
+    command = subprocess.Popen(line, cwd=settings.BASE_DIR, env=environment_of_others(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while count_messages(account_id=room.id) == 8000 and time.monotonic() < deadline:
         time.sleep(0.01)
