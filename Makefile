@@ -23,7 +23,7 @@ demo: setup
 
 test: develop
 	@$(RUN) -m tests.servers.install
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 soak: develop
 	@$(RUN) -m tests.servers.install

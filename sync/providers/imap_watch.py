@@ -53,6 +53,8 @@ class Watch:
         self._refused = "NOTIFY" not in powers
         #: As last told: of every folder but the inbox.
         self._status: dict[str, FolderStatus] = {}
+        #: Messages in the open folder, as last told; None: not known.
+        self._exists: int | None = None
         #: As it was when opened.
         self._inbox: Selected | None = None
         #: What the list of folders was made of.
@@ -84,12 +86,13 @@ class Watch:
     def _ask(self) -> News:
         """Compare all folders with what was told before; the first time everything is new."""
         missed: set[str] = set()
-        self._wire.overheard = lambda pieces: missed.update(_here(pieces))
+        self._wire.overheard = lambda pieces: missed.update(self._here(pieces))
         try:
             inbox = self._session.open_inbox()
-            if inbox not in (None, self._inbox):
-                missed.add(INBOX)
-                self._inbox = inbox
+            if inbox is not None:
+                # the answers to EXAMINE tell how it is, not that it changed
+                missed = set() if inbox == self._inbox else {INBOX}
+                self._inbox, self._exists = inbox, inbox.exists
             self._switch_on()
             listing = self._session.list_beside()
         finally:
@@ -123,7 +126,7 @@ class Watch:
             return News(listing=True)
         if kind.startswith(b"LIST "):
             return News(listing=True)
-        return self._told(pieces) if kind.startswith(b"STATUS ") else News(_here(pieces))
+        return self._told(pieces) if kind.startswith(b"STATUS ") else News(self._here(pieces))
 
     def _told(self, pieces: Pieces) -> News:
         """Servers tell of a folder only what changed; what is not told stays."""
@@ -136,11 +139,19 @@ class Watch:
                 self._status[ref] = now
         return News(frozenset(changed))
 
-
-def _here(pieces: Pieces) -> frozenset[str]:
-    """Return the inbox where an untagged answer tells of the open folder."""
-    line = pieces[0]
-    assert isinstance(line, bytes)
-    words = line[:64].upper().split()
-    told = len(words) > 2 and words[1].isdigit() and words[2] in _HERE
-    return frozenset({INBOX}) if told or words[1:2] == [b"VANISHED"] else frozenset()
+    def _here(self, pieces: Pieces) -> frozenset[str]:
+        """Return the inbox where an untagged answer tells a change of the open folder, not what is known."""
+        line = pieces[0]
+        assert isinstance(line, bytes)
+        words = line[:64].upper().split()
+        if words[1:2] == [b"VANISHED"]:
+            self._exists = None
+            return frozenset({INBOX})
+        if len(words) < 3 or not words[1].isdigit() or words[2] not in _HERE:
+            return frozenset()
+        before = self._exists
+        if words[2] == b"EXISTS":
+            self._exists = int(words[1])
+        elif words[2] == b"EXPUNGE" and before is not None:
+            self._exists = before - 1
+        return frozenset() if words[2] == b"EXISTS" and self._exists == before else frozenset({INBOX})

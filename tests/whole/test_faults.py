@@ -149,7 +149,7 @@ def test_worker_stopped_past_its_lease_writes_nothing_late(mirroring: Mirroring,
         with another_worker(whole):
             mirroring.news_come("while a worker sleeps")
             whole.wait_for_mirror(mirroring.grant, PATIENCE)
-            assert not held & leases(whole, mirroring.grant)
+            assert not held & leases(whole, mirroring.grant).keys()
             worker.resume()
             assert wait_until(lambda: log()[began:].count("lease_lost") >= 1, 30), log()[began:]
     finally:
@@ -176,12 +176,12 @@ def test_worker_stopped_while_it_writes_blocks_its_account_for_seconds(
     mirroring.ends_equal()
 
 
-def leases(whole: Whole, grant: str) -> set[str]:
-    """Return the tokens by which folders are held at this moment."""
+def leases(whole: Whole, grant: str) -> dict[str, datetime]:
+    """Return the tokens by which folders are held at this moment, and until when."""
     rows = whole.sql(
-        "SELECT lease_token::text FROM sync_syncstate WHERE account_id = %s AND lease_until > now()", grant
+        "SELECT lease_token::text, lease_until FROM sync_syncstate WHERE account_id = %s AND lease_until > now()", grant
     )
-    return {token for (token,) in rows}
+    return dict(rows)
 
 
 def stop_at_work(mirroring: Mirroring, worker: psutil.Process, chance: random.Random, *, writing: bool) -> set[str]:
@@ -196,8 +196,11 @@ def stop_at_work(mirroring: Mirroring, worker: psutil.Process, chance: random.Ra
         worker.suspend()
         # what it has sent already is done
         time.sleep(0.1)
+        before = leases(whole, grant)
+        # a worker that runs ends its work, or confirms it, within this
+        time.sleep(0.5)
         held.clear()
-        held.update(leases(whole, grant))
+        held.update(token for token, until in leases(whole, grant).items() if before.get(token) == until)
         if held and bool(whole.sql(WRITING)) == writing:
             return True
         worker.resume()
