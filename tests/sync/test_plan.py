@@ -22,7 +22,7 @@ def test_obeying_the_plan_makes_us_equal_to_the_server(
 ) -> None:
     plan = plan_folder(have, FolderDelta(server, frozenset(server), frozenset(), {}))
     kept = {one: flags for one, flags in have.items() if one not in plan.vanished}
-    assert kept | plan.flags | {one: server[one] for one in plan.new} == server
+    assert {**kept, **plan.flags, **{one: server[one] for one in plan.new}} == server
     assert not plan.flags.keys() & set(plan.new)
 
 
