@@ -23,6 +23,8 @@ ROLE_ATTRIBUTES = {
     "archive": "\\Archive",
     "all": "\\All",
 }
+#: What LIST says of the mail that waits, not of the folder (RFC 3501 7.2.2): it would change with every message.
+_PASSING = {"\\marked", "\\unmarked"}
 _ROLE_WORDS = {spelling.lower() for spelling in ROLE_ATTRIBUTES.values()}
 
 
@@ -81,8 +83,8 @@ def _columns(remote: RemoteFolder) -> dict[str, Any]:
 
 
 def wire_attributes(remote: RemoteFolder) -> list[str]:
-    """The server's own attributes, and exactly one role in the wire's spelling when one is known."""
-    own = [one for one in remote.attributes if one.lower() not in _ROLE_WORDS]
+    """The server's own lasting attributes, and exactly one role in the wire's spelling when one is known."""
+    own = [one for one in remote.attributes if one.lower() not in _ROLE_WORDS | _PASSING]
     return own + ([ROLE_ATTRIBUTES[remote.role]] if remote.role else [])
 
 

@@ -14,6 +14,7 @@ from sync import tasks
 from sync.models import Folder, Message, SyncState
 from sync.services import sessions
 from sync.services.checking import check_account
+from tests.servers.courier import Courier
 from tests.servers.server import ImapServer
 from tests.sync.audit import Audit
 from tests.sync.conftest import Connected, connect
@@ -125,3 +126,22 @@ def test_items_that_come_apart_are_one_message(demo: tuple[DemoServer, Connected
     connected.mirror()
     server.faults = Faults()
     Audit(connected.account_id, connected.server).check()
+
+
+def test_mail_that_comes_and_is_read_changes_no_attribute_of_its_folder(
+    courier: Courier, transactional_db: None
+) -> None:
+    """Courier lists a folder with new mail as \\Marked."""
+    connected = connect(courier.new_user())
+    with connected.server as server:
+        seen = []
+        for number in range(2):
+            server.append("INBOX", letter(number), [], arrived_at(number))
+            connected.mirror()
+            seen.append(connected.folder("INBOX").attributes)
+            server.flag("INBOX", server.uids("INBOX"), add=[r"\Seen"])
+            connected.mirror()
+            seen.append(connected.folder("INBOX").attributes)
+    sessions.close_idle(older_than=0)
+    assert all(one == seen[0] for one in seen)
+    assert not {"\\marked", "\\unmarked"} & {word.lower() for word in seen[0]}
