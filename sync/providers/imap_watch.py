@@ -97,8 +97,8 @@ class Watch:
             listing = self._session.list_beside()
         finally:
             self._wire.overheard = None
-        shape = frozenset((one.ref, one.selectable, one.role, one.stable_id) for one in listing.folders)
-        status = {ref: one for ref, one in listing.status.items() if ref != INBOX}
+        shape = frozenset((one.ref, one.selectable, one.role) for one in listing.folders)
+        status = {ref: _settled(one) for ref, one in listing.status.items() if ref != INBOX}
         differing = {ref for ref, one in status.items() if self._status.get(ref) != one}
         renewed, self._shape, self._status = shape != self._shape, shape, status
         return News(frozenset(differing | missed), listing=renewed)
@@ -134,6 +134,7 @@ class Watch:
         for ref, told in read_statuses([pieces]).items():
             before = self._status.get(ref, FolderStatus())
             now = replace(before, **{name: value for name, value in asdict(told).items() if value is not None})
+            now = _settled(now)
             if now != before and ref != INBOX:
                 changed.add(ref)
                 self._status[ref] = now
@@ -155,3 +156,8 @@ class Watch:
         elif words[2] == b"EXPUNGE" and before is not None:
             self._exists = before - 1
         return frozenset() if words[2] == b"EXISTS" and self._exists == before else frozenset({INBOX})
+
+
+def _settled(status: FolderStatus) -> FolderStatus:
+    """Leave out what means nothing: Courier tells another UIDVALIDITY each second of a folder that holds no message."""
+    return replace(status, uidvalidity=None) if status.messages == 0 else status
